@@ -1,0 +1,168 @@
+"""What an update costs through the harness, every probe on at its default sampling, beside a bare torch loop.
+
+    python benchmarks/overhead/update.py [--updates 400] [--hidden 128] [--batch 32] [--steps 64] [--cell lstm]
+
+Both do the same mathematics on the same batches: forward, backward, clip, Adam. They run interleaved in one process,
+one update of one and one of the other, A B A B: the bare update runs inside the data loader that feeds Lightning, so
+the time from one batch handed out to the next one asked for is all that the harness adds to it, Lightning included.
+Prints the ratio of the medians, the quartiles of the paired ratios, and the share of each probe's sampling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness import engine
+from harness.data.batches import Batch, TrainBatches
+from harness.data.groups import Groups
+from harness.module import RecurrentModule
+from harness.probes import attach
+from harness.trial import Trial
+
+WARMUP = 20
+CLOCK = time.perf_counter
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+
+class Bare:
+    """The loop that a user would write: torch's own layer, loss, clipping and optimiser, and nothing else."""
+
+    def __init__(self, trial: Trial, features: int, outputs: int) -> None:
+        kind = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.RNN}[trial.cell["name"]]
+        self.layer = kind(features, trial.hidden_size, batch_first=True)
+        self.head = nn.Linear(trial.hidden_size, outputs)
+        self.weights = [*self.layer.parameters(), *self.head.parameters()]
+        self.optimizer = torch.optim.Adam(self.weights, lr=trial.learning_rate, fused=True)
+        self.clip = trial.clip_norm
+
+    def update(self, batch: Batch) -> float:
+        """One update; returns the loss, as any loop that logs it does."""
+        self.optimizer.zero_grad()
+        out_BTH, _ = self.layer(batch.inputs)
+        loss = nn.functional.mse_loss(self.head(out_BTH[:, -1]), batch.targets)
+        loss.backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.weights, self.clip)
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+class Interleaved:
+    """Hands batches to Lightning; before each one it runs and times a bare update on the same batch."""
+
+    def __init__(self, batches: TrainBatches, bare: Bare) -> None:
+        self.batches, self.bare = batches, bare
+        self.bare_seconds: list[float] = []
+        self.harness_seconds: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        handed = None
+        for batch in self.batches:
+            asked = CLOCK()
+            if handed is not None:
+                self.harness_seconds.append(asked - handed)
+            begin = CLOCK()
+            self.bare.update(batch)
+            self.bare_seconds.append(CLOCK() - begin)
+            handed = CLOCK()
+            yield batch
+
+
+def measure(trial: Trial) -> dict[str, float]:
+    """Run both, return medians in seconds and the quartiles of the paired ratio."""
+    task = trial.build_task()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    examples = task.load("train", 0)
+    module = RecurrentModule(trial, task, trial.build_cell())
+    loader = Interleaved(
+        TrainBatches(examples, trial.batch_size, 0, trial.examples or 0),
+        Bare(trial, task.shape.features, task.shape.outputs),
+    )
+    groups = Groups(loader, evaluations=1)
+    engine.make_trainer(attach(trial), groups).fit(module, groups)
+    a, b = np.array(loader.harness_seconds[WARMUP:]), np.array(loader.bare_seconds[WARMUP : len(loader) - 1])
+    pairs = a[: len(b)] / b[: len(a)]
+    low, middle, high = np.quantile(pairs, [0.25, 0.5, 0.75])
+    return {
+        "harness_ms": float(np.median(a) * 1e3),
+        "bare_ms": float(np.median(b) * 1e3),
+        "ratio_of_medians": float(np.median(a) / np.median(b)),
+        "paired_ratio_q25": float(low),
+        "paired_ratio_median": float(middle),
+        "paired_ratio_q75": float(high),
+        "mean_ratio": float(a.mean() / b.mean()),
+    }
+
+
+def grown(trial: Trial, which: str) -> int:
+    """Bytes by which the largest resident set of this process grew over 60 updates of one kind."""
+    task = trial.build_task()
+    torch.set_num_threads(1)
+    examples = task.load("train", 0)
+    module = RecurrentModule(trial, task, trial.build_cell())
+    batches = TrainBatches(examples, trial.batch_size, 0, 60 * trial.batch_size)
+    bare = Bare(trial, task.shape.features, task.shape.outputs)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if which == "bare":
+        for batch in batches:
+            bare.update(batch)
+    else:
+        groups = Groups(batches, evaluations=1)
+        engine.make_trainer(attach(trial), groups).fit(module, groups)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+
+
+def memory(arguments: list[str]) -> dict[str, float]:
+    """Peak memory of a process of each kind, everything imported in both: growth over training, and the ratio."""
+    sizes = {}
+    for which in ("bare", "harness"):
+        command = [sys.executable, __file__, *arguments, "--only", which]
+        sizes[which] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    whole = sizes["harness"]["peak"] / sizes["bare"]["peak"]
+    return {f"{which}_grown_bytes": size["grown"] for which, size in sizes.items()} | {"peak_memory_ratio": whole}
+
+
+def main() -> None:
+    """Parse, measure, print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("updates", 400), ("hidden", 128), ("batch", 32), ("steps", 64), ("probe_every", 50)):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+    parser.add_argument("--cell", default="lstm", choices=["lstm", "gru", "elman"])
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="cpu: on a machine busy with others")
+    parser.add_argument("--only", choices=["bare", "harness"], help="60 updates of one kind; prints its memory")
+    given = parser.parse_args()
+    trial = Trial(
+        task={"name": "adding", "length": given.steps, "train_examples": 2_000},
+        cell={"name": given.cell},
+        hidden_size=given.hidden,
+        batch_size=given.batch,
+        examples=given.updates * given.batch,
+        clip_norm=1.0,
+        probe_every=given.probe_every,
+    ).normalised()
+    global CLOCK  # noqa: PLW0603  one clock for both, chosen once
+    CLOCK = time.process_time if given.clock == "cpu" else time.perf_counter
+    if given.only:
+        growth = grown(trial, given.only)
+        print(json.dumps({"grown": growth, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+        return
+    print(json.dumps(vars(given) | measure(trial) | memory(sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()

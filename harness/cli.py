@@ -1,0 +1,247 @@
+"""The command `harness`: verbs, options and exit codes. What is heavy is imported by the verb that needs it.
+
+Exit codes: 0 done; 2 your input; 5 done, but some trials are not ok; 6 stored data damaged; 75 stopped early, and the
+same command goes on; 1 our bug, with its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from harness.errors import Fault, HarnessError, Stopped, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.claims import Claim
+    from harness.record import Record
+    from harness.spec import Benchmark
+    from harness.trial import Trial
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ENDED = "the output was closed, or the process told to end"
+
+app = typer.Typer(
+    name="harness",
+    help="Which recurrent network, how far back in time, and where to clip: one YAML file in, one table out.",
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+
+class What(StrEnum):
+    """What `list` lists."""
+
+    benchmarks = "benchmarks"
+    cells = "cells"
+    tasks = "tasks"
+
+
+class Where(StrEnum):
+    """Where trials run."""
+
+    tune = "tune"
+    inline = "inline"
+
+
+class Wandb(StrEnum):
+    """Whether W&B runs are written."""
+
+    offline = "offline"
+    off = "off"
+
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="a benchmark: a YAML file", show_default=False)]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="replace a setting in every grid; may be given again"),
+]
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="folder of records and reports")]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False,
+) -> None:
+    """Options of every verb."""
+    if version:
+        from harness import __version__
+
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("list")
+def list_(
+    what: Annotated[What | None, typer.Argument(help="one of the three; all by default", show_default=False)] = None,
+) -> None:
+    """List benchmarks, cells and tasks with their settings."""
+    from harness.overview import listed
+
+    _echo(listed(what.value if what else None))
+
+
+@app.command()
+def show(file: File, set_: Set = [], results: Results = Path("results")) -> None:  # noqa: B006  typer's way
+    """Show the trials of a benchmark, their size and what they will cost, without training."""
+    from harness import spec
+    from harness.overview import overview
+
+    _echo(overview(spec.load(file, set_), results))
+
+
+@app.command()
+def run(
+    file: File,
+    set_: Set = [],  # noqa: B006
+    on: Annotated[Where, typer.Option("--on", help="a local Ray of its own, or this process")] = Where.tune,
+    results: Results = Path("results"),
+    max_concurrent: Annotated[
+        int | None, typer.Option("--max-concurrent", min=1, metavar="N", help="trials at once [default: CPUs]")
+    ] = None,
+    wandb: Annotated[Wandb, typer.Option("--wandb", help="write offline W&B runs, or none")] = Wandb.offline,
+) -> None:
+    """Run the trials of a benchmark that are not stored yet, and write the report."""
+    from harness import spec
+
+    benchmark = spec.load(file, set_)
+    from rich.console import Console
+
+    from harness import launch
+
+    with _resumable(benchmark, results):
+        console = Console()
+        records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb is Wandb.offline)
+        folder = results / benchmark.name
+        _report(console, benchmark.report_name, benchmark.question, records, benchmark.trials, folder, benchmark.claims)
+
+
+@app.command()
+def report(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|FOLDER", help="a benchmark, or its folder of records", show_default=False)
+    ],
+    set_: Set = [],  # noqa: B006
+    results: Results = Path("results"),
+) -> None:
+    """Write the report of what is stored, from every machine; nothing is trained."""
+    from rich.console import Console
+
+    from harness import spec, store
+
+    folder = Path(file)
+    if os.path.isdir(file):
+        if set_:
+            raise UserError(Fault("--set needs a benchmark file", where=file, remedy="harness report FILE --set ..."))
+        name, question, trials = folder.resolve().name, "", None
+        claims: tuple[Claim, ...] = ()
+        records = store.open_folder(folder)
+    else:
+        benchmark = spec.load(file, set_)
+        name, question, trials = benchmark.report_name, benchmark.question, benchmark.trials
+        claims = benchmark.claims
+        folder, wanted = results / benchmark.name, {trial.id for trial in trials}
+        records = [record for record in store.open_folder(folder) if record.trial_id in wanted]
+    if not records:
+        raise UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
+    _report(Console(), name, question, records, trials, folder, claims)
+
+
+def _report(
+    console: Console,
+    name: str,
+    question: str,
+    records: Sequence[Record],
+    trials: Sequence[Trial] | None,
+    folder: Path,
+    claims: Sequence[Claim],
+) -> NoReturn:
+    """Print and write the report; end with 5 if a trial did not end well."""
+    from harness import report
+
+    written = report.write(name, question, records, trials, folder, claims)
+    report.show(console, name, question, records, trials, claims)
+    for path in written.values():
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if all(record.status == "ok" for record in records) else 5)
+
+
+@contextmanager
+def _resumable(benchmark: Benchmark, results: Path) -> Iterator[None]:
+    """Turn Ctrl-C, SIGTERM and a full disk into Stopped, with how far the benchmark is."""
+    from harness import machine
+    from harness.store import Store
+
+    def interrupt(signum: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    why = ""
+    try:
+        yield
+    except KeyboardInterrupt:
+        why = "stopped"
+    except (SystemExit, BrokenPipeError):
+        why = ENDED
+    except (OSError, UserError) as error:
+        cause = error.__cause__ if isinstance(error, UserError) else error
+        if not isinstance(cause, OSError) or cause.errno not in FULL:
+            raise
+        why = f"the disk is full: {cause}; free some space"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if why:
+        stored = Store(results, benchmark.name, machine.fingerprint()).ids()
+        done = sum(trial.id in stored for trial in benchmark.trials)
+        if why == ENDED and done == len(benchmark.trials):
+            raise BrokenPipeError
+        raise Stopped(f"{why}; {done} of {len(benchmark.trials)} trials are stored; type the same command to go on")
+
+
+def _echo(lines: Iterator[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; a HarnessError becomes its message, each fault on lines of its own."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(given, prog_name="harness", standalone_mode=False)
+        sys.stdout.flush()
+    except HarnessError as error:
+        if "--debug" in given:
+            traceback.print_exc()
+        faults = error.faults if isinstance(error, UserError) else [error]
+        return _fail([str(fault) for fault in faults], error.exit_code)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "harness"
+        return _fail([f"{error.format_message()}\n  try: {path} --help"], 2)
+    except (BrokenPipeError, SystemExit):  # typer and rich exit so when the reader of our output has gone
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+        return 0
+    return _fail(["stopped"], Stopped.exit_code) if code == 130 else int(code or 0)
+
+
+def _fail(messages: Sequence[str], code: int) -> int:
+    for message in messages:
+        typer.echo(f"error: {message}", err=True)
+    return code

@@ -1,0 +1,124 @@
+"""What a trial will cost, from shapes alone: parameters exactly, time within a factor of about two.
+
+Nothing is built and torch is not imported. `tests/contracts/` holds the parameter count against the model itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.cells.base import Cell
+from harness.trial import Trial
+
+# Nominal constants of the time estimate, measured with one thread of a 2020s server core (AVX-512) at batches of 32
+# and 16 to 256 units. Forward and backward together.
+STEP_SECONDS = {"lstm": 18e-6, "gru": 215e-6, "rnn_tanh": 115e-6, "rnn_relu": 115e-6}
+"""Latency of one step of torch's fused kernel: on a CPU the LSTM is one oneDNN kernel, the others are loops in C++."""
+SCAN_STEP_SECONDS = 5e-6
+LOOP_STEP_SECONDS, LOOP_GATE_SECONDS = 60e-6, 75e-6  # of our Python loop: for each step, and for each gate of it
+UNIT_SECONDS = 8.7e-9  # element-wise work for each gate, unit and example of a step
+FLOPS_PER_SECOND = 60e9  # of the matrix products
+UPDATE_SECONDS = 1.5e-3  # batch, loss, clipping, optimiser and probes of one update
+TRIAL_SECONDS = 0.5  # data, evaluation, record
+COMMAND_SECONDS = 15.0  # imports, start and stop of Ray, report
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Work of a trial. `updates`, `tokens` and `flops` follow from its settings; `seconds` is a rough forecast."""
+
+    updates: int
+    tokens: int
+    flops: float
+    seconds: float
+
+
+def weight_shapes(trial: Trial) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every trainable weight: embeddings, layers by direction, what joins them, head."""
+    cell, task, hidden = trial.build_cell(), trial.build_task(), trial.hidden_size
+    shape, both = task.shape, trial.bidirectional
+    width = hidden if shape.vocabulary else shape.features
+    wide = hidden * (2 if both else 1)
+    read = _stack(cell, trial, width, both)
+    embedding = {"encoder.weight": (shape.vocabulary, hidden)} if shape.vocabulary else {}
+    if not task.written:
+        return {**embedding, **read, "head.weight": (shape.outputs, wide), "head.bias": (shape.outputs,)}
+    joints = trial.layers * len(cell.states) if both else 0
+    bridges: list[tuple[str, tuple[int, ...]]] = [(f"bridge.{i}.weight", (hidden, wide)) for i in range(joints)]
+    bridges += [(f"bridge.{i}.bias", (hidden,)) for i in range(joints)]
+    attention = {"attention.score": (hidden, wide), "attention.combine": (hidden, wide + hidden)}
+    return {
+        **embedding,
+        **read,
+        **dict(bridges),
+        "decoder.weight": (shape.outputs + 1, hidden),  # every symbol, and the one that starts
+        **{f"decoder.{name}": size for name, size in _stack(cell, trial, hidden, False).items()},
+        **(attention if trial.attention == "dot" else {}),
+        "head.weight": (shape.outputs, hidden),
+        "head.bias": (shape.outputs,),
+    }
+
+
+def _stack(cell: Cell, trial: Trial, width: int, both: bool) -> dict[str, tuple[int, ...]]:
+    """Weights of all layers over inputs of a width, by `layers.{i}.{direction}.{name}`."""
+    hidden, directions = trial.hidden_size, ("forward", "backward") if both else ("forward",)
+    wide = cell.gates * hidden
+    result: dict[str, tuple[int, ...]] = {}
+    for layer in range(trial.layers):
+        one = {"weight_ih": (wide, width), "bias_ih": (wide,), **cell.weights(hidden)}
+        result |= {f"layers.{layer}.{way}.{name}": size for way in directions for name, size in one.items()}
+        width = hidden * len(directions)
+    return result
+
+
+def parameters(trial: Trial) -> int:
+    """Number of trainable weights."""
+    return sum(math.prod(shape) for shape in weight_shapes(trial).values())
+
+
+def estimate(trial: Trial) -> Estimate:
+    """Return the work of a trial; one multiplication and addition are 2 FLOPs forward and 4 backward.
+
+    Attention's own products and steps that only look back are left out of `tokens`.
+    """
+    task, cell = trial.build_task(), trial.build_cell()
+    shape = task.shape
+    window = min(trial.bptt_length or shape.steps, shape.steps)
+    stride = min(trial.bptt_stride or window, window)
+    steps = window if task.stream else shape.steps  # of one forward pass
+    due = stride if task.stream else shape.steps + shape.target_steps
+    sequences = trial.examples or math.ceil((trial.tokens or 0) / due)
+    updates = math.ceil(sequences / trial.batch_size)
+    once = task.mapping in ("many-to-one", "one-to-one")
+    # One answer at the end: a truncated gradient never reaches the windows before the last. Otherwise each window is
+    # gone back over once in `stride` steps; a stream's is read again too, which `sequences` counts.
+    again = window / steps if once else 1.0 if task.stream else window / stride
+    reach = 1 / 3 + 2 / 3 * again
+    times = {"layers": steps * reach, "bridge": 1, "decoder": shape.target_steps, "attention": shape.target_steps}
+    times |= {"encoder": 0, "head": 1 if once else shape.target_steps or steps}
+    products = [
+        (name, size) for name, size in weight_shapes(trial).items() if len(size) > 1 and name != "decoder.weight"
+    ]
+    flops = 6.0 * sequences * sum(times[name.partition(".")[0]] * math.prod(size) for name, size in products)
+    passes = trial.layers * ((2 if trial.bidirectional else 1) * steps * reach + shape.target_steps)
+    per_step = updates * latency(trial, cell) + sequences * cell.gates * trial.hidden_size * UNIT_SECONDS
+    seconds = TRIAL_SECONDS + updates * UPDATE_SECONDS + passes * per_step + flops / FLOPS_PER_SECOND
+    return Estimate(updates, sequences * due, flops, seconds)
+
+
+def latency(trial: Trial, cell: Cell) -> float:
+    """Seconds of one step of one layer and direction that no arithmetic explains."""
+    if not cell.states:
+        return 0.0  # all steps in one product
+    kernel = cell.kernels[0] if trial.kernel == "auto" else trial.kernel
+    if kernel == "fused" and cell.fused:
+        return STEP_SECONDS[cell.fused]
+    return SCAN_STEP_SECONDS if kernel == "scan" else LOOP_STEP_SECONDS + LOOP_GATE_SECONDS * cell.gates
+
+
+def wall_seconds(trials: Iterable[Trial], at_once: int) -> float:
+    """Forecast of the whole command, `at_once` trials at a time."""
+    seconds = [estimate(trial).seconds * trial.threads for trial in trials]
+    return COMMAND_SECONDS + max(sum(seconds) / at_once, *seconds) if seconds else COMMAND_SECONDS

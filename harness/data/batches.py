@@ -1,0 +1,141 @@
+"""Batches in an order that depends on the seed alone, with a cursor that can be saved.
+
+Not a torch DataLoader: the arrays are in memory, and Lightning resumes a loader exactly only if it has both
+`state_dict` and `__len__`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from harness.tasks.base import Examples
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """One batch of tensors, cut to its longest sequence: inputs (B, T, ...), targets, lengths (B,).
+
+    Of a stream, a batch is one window: `resets` (B,) marks streams that start anew, and `advance` is how many steps
+    later the next batch begins (None: all of them).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    lengths: Tensor
+    resets: Tensor | None = None
+    advance: int | None = None
+
+    @property
+    def full(self) -> bool:
+        """True where no sequence is padded."""
+        return bool((self.lengths == self.inputs.shape[1]).all())
+
+    @property
+    def tokens(self) -> int:
+        """Useful steps: the real ones, padding excluded; of a stream the ones that are due, each of them once."""
+        if self.resets is None:
+            return int(self.lengths.sum())
+        targets_BTO = self.targets.reshape(*self.targets.shape[:2], -1)
+        due_BTO = ~targets_BTO.isnan() if targets_BTO.is_floating_point() else targets_BTO != -100
+        return int(due_BTO.any(-1).sum())
+
+    @classmethod
+    def of(cls, examples: Examples, index: np.ndarray) -> Batch:
+        """Gather rows of a split."""
+        import torch
+
+        lengths = examples.lengths[index]
+        longest = int(lengths.max())
+        inputs = examples.inputs[index]
+        targets = examples.targets[index]
+        if inputs.shape[1] > longest:
+            # a target of as many steps that goes on beyond every input has steps of its own
+            aligned = targets.ndim > 1 and targets.shape[1] == inputs.shape[1] and not due(targets[:, longest:]).any()
+            inputs, targets = inputs[:, :longest], targets[:, :longest] if aligned else targets
+        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in (inputs, targets, lengths)]
+        return cls(tensors[0], tensors[1], tensors[2])
+
+
+class TrainBatches:
+    """Every update of a trial: shuffled passes over the training split, one after the other, until the budget.
+
+    Each pass sees every example once. Batches run across the seam of two passes, so all are full but the last.
+    """
+
+    dropped = 0
+    """Useful steps of the training split that no pass reads."""
+
+    def __init__(self, examples: Examples, batch_size: int, seed: int, budget: int) -> None:
+        """`budget` counts examples, repeats included."""
+        if not len(examples):
+            raise ValueError("the training split is empty")
+        self.examples, self.batch_size, self.seed, self.budget = examples, batch_size, seed, budget
+        self.cursor = 0  # examples handed out
+        self._cached: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return math.ceil(self.budget / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self.cursor < self.budget:
+            size = min(self.batch_size, self.budget - self.cursor)
+            index = self._index(self.cursor, size)
+            self.cursor += size
+            yield Batch.of(self.examples, index)
+        self.cursor = 0
+
+    @staticmethod
+    def examples_of(steps_N: np.ndarray, seed: int, tokens: int) -> int:
+        """Return how many examples of these useful steps, in this loader's order, it takes to reach `tokens`."""
+        passes, rest = divmod(tokens, int(steps_N.sum()))
+        so_far = steps_N[_order(seed, passes, len(steps_N))].cumsum()
+        return passes * len(steps_N) + (int(np.searchsorted(so_far, rest)) + 1 if rest else 0)
+
+    def _index(self, start: int, size: int) -> np.ndarray:
+        n = len(self.examples)
+        first, last = start // n, (start + size - 1) // n
+        passes = [self._pass(number) for number in range(first, last + 1)]
+        return np.concatenate(passes)[start - first * n : start - first * n + size]
+
+    def _pass(self, number: int) -> np.ndarray:
+        if self._cached is None or self._cached[0] != number:
+            self._cached = number, _order(self.seed, number, len(self.examples))
+        return self._cached[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the cursor, for a checkpoint."""
+        return {"cursor": self.cursor}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved cursor."""
+        self.cursor = state["cursor"]
+
+
+def due(targets: np.ndarray) -> np.ndarray:
+    """Where a target is due: a class of -100 and a NaN value are not."""
+    return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != -100
+
+
+def _order(seed: int, number: int, count: int) -> np.ndarray:
+    """The order of a pass, from the seed alone."""
+    return np.random.default_rng([seed, number]).permutation(count)
+
+
+class EvalBatches:
+    """One pass over a split in its own order."""
+
+    def __init__(self, examples: Examples, batch_size: int) -> None:
+        self.examples, self.batch_size = examples, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.examples) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.examples), self.batch_size):
+            yield Batch.of(self.examples, np.arange(start, min(start + self.batch_size, len(self.examples))))

@@ -1,0 +1,134 @@
+"""Data that no model could learn from, or only silently wrong: refused before training, with place and value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.data.batches import due
+from harness.errors import Fault, UserError
+from harness.tasks.base import END, Examples, Shape
+
+Found = Iterator[tuple[str, str]]
+"""(what is wrong, what is allowed)."""
+
+
+def check_examples(examples: Examples, shape: Shape, name: str) -> None:
+    """Raise UserError if a split is not what `Examples` and its task's `shape` declare: all kinds of faults at once.
+
+    `name` says which split it is. Of each kind the first place is given and how many there are. Padding is looked at
+    as well, because a model computes it before it leaves it out. Values are looked at where the sizes are right.
+    """
+    faults = list(_sizes(examples, shape)) or [
+        *_lengths(examples),
+        *_inputs(examples, shape),
+        *_targets(examples, shape),
+        *(_endings if shape.target_steps else _beyond)(examples),
+    ]
+    if faults:
+        raise UserError(Fault(what, where=name, allowed=allowed) for what, allowed in faults)
+
+
+def _sizes(examples: Examples, shape: Shape) -> Found:
+    """Sizes and dtypes of whole arrays."""
+    inputs, targets, lengths = examples.inputs, examples.targets, examples.lengths
+    if shape.vocabulary and not (inputs.ndim == 2 and inputs.dtype == np.int64):
+        yield f"inputs are {_size(inputs)}", "tokens: int64 (N, T)"
+    if not shape.vocabulary and not (inputs.ndim == 3 and inputs.dtype.kind == "f"):
+        yield f"inputs are {_size(inputs)}", f"features: floats (N, T, {shape.features})"
+    elif not shape.vocabulary and inputs.shape[2] != shape.features:
+        yield f"inputs have {inputs.shape[2]} features", f"{shape.features}, as the task declares"
+    if not (lengths.ndim == 1 and lengths.dtype == np.int64):
+        yield f"lengths are {_size(lengths)}", "int64 (N,)"
+    if inputs.ndim < 2 or not inputs.shape[1]:
+        yield f"inputs are {_size(inputs)}", "at least one step"
+    elif not _fit(targets, inputs.shape[1], shape):
+        steps = f"U), U up to {shape.target_steps}" if shape.target_steps else f"{inputs.shape[1]})"
+        values = f"; floats (N, {shape.outputs}) or (N, {inputs.shape[1]}, {shape.outputs})" * (not shape.target_steps)
+        yield f"targets are {_size(targets)}", f"int64 {'(N,) or ' * (not shape.target_steps)}(N, {steps}{values}"
+    if not len(inputs) == len(targets) == len(lengths):
+        yield f"{len(inputs)} inputs, {len(targets)} targets and {len(lengths)} lengths", "as many of each"
+    elif not len(inputs):
+        yield "the split is empty", "at least one example"
+
+
+def _fit(targets: np.ndarray, steps: int, shape: Shape) -> bool:
+    """Whether targets have one of the forms that go with inputs of so many steps."""
+    if targets.dtype.kind == "f":
+        size = targets.shape[1:]
+        return size in ((shape.outputs,), (steps, shape.outputs)) and not shape.target_steps
+    if targets.dtype != np.int64 or targets.ndim not in (1, 2):
+        return False
+    if shape.target_steps:
+        return targets.ndim == 2 and 1 <= targets.shape[1] <= shape.target_steps
+    return targets.ndim == 1 or targets.shape[1] == steps
+
+
+def _lengths(examples: Examples) -> Found:
+    lengths, steps = examples.lengths, examples.inputs.shape[1]
+    yield from _first("length", lengths, (lengths < 1) | (lengths > steps), f"1 to {steps} steps")
+
+
+def _inputs(examples: Examples, shape: Shape) -> Found:
+    inputs = examples.inputs
+    if shape.vocabulary:
+        yield from _first("token", inputs, (inputs < 0) | (inputs >= shape.vocabulary), f"0 to {shape.vocabulary - 1}")
+    else:
+        yield from _first("input", inputs, ~np.isfinite(inputs), "a finite number")
+
+
+def _targets(examples: Examples, shape: Shape) -> Found:
+    targets = examples.targets
+    if targets.dtype.kind == "f":
+        yield from _first("target", targets, np.isinf(targets), "a finite number, or NaN where nothing is due")
+    else:
+        wrong, most = (targets < 0) | (targets >= shape.outputs), shape.outputs - 1
+        yield from _first("target", targets, wrong & due(targets), f"0 to {most}, or -100 where nothing is due")
+    none = np.asarray(~due(targets).reshape(len(targets), -1).any(1))
+    if none.any():
+        rows = f"row {none.argmax()}" if not none.all() else "every row"
+        yield f"{rows}: no target is due{_more(none)}", "at least one target that is due in each row"
+
+
+def _beyond(examples: Examples) -> Found:
+    """A target at each step stands at a step that is real."""
+    targets, lengths = examples.targets, examples.lengths
+    if targets.ndim - (targets.dtype.kind == "f") == 2:
+        beyond = np.arange(targets.shape[1]) >= lengths[:, None]
+        wrong = due(targets) & (beyond if targets.ndim == 2 else beyond[:, :, None])
+        yield from _first("target", targets, wrong, "nothing due beyond a row's length")
+
+
+def _endings(examples: Examples) -> Found:
+    """A target with steps of its own is closed by END, once, with nothing due after it."""
+    targets = examples.targets
+    ended = (targets == END).cumsum(1)
+    after = due(targets) & (ended - (targets == END) > 0)
+    yield from _first("target", targets, after, f"nothing due after class {END}, which ends a row")
+    gaps = ~due(targets) & (ended == 0)
+    yield from _first("target", targets, gaps, f"classes up to the end of a row, which is class {END}")
+    if targets.shape[1]:
+        open_ = (ended[:, -1] == 0) & ~gaps.any(1)
+        yield from _first(
+            "target", targets[:, -1], open_, f"class {END}, which ends a row", column=targets.shape[1] - 1
+        )
+
+
+def _first(what: str, array: np.ndarray, wrong: np.ndarray, allowed: str, column: int | None = None) -> Found:
+    """Describe the first of the places where something is wrong."""
+    if wrong.any():
+        place = np.unravel_index(wrong.argmax(), wrong.shape)
+        names = ["row", "column", "feature"]
+        where = [*map(int, place), *([] if column is None else [column])]
+        at = ", ".join(f"{name} {index}" for name, index in zip(names, where, strict=False))
+        yield f"{at}: {what} {array[place]}{_more(wrong)}", allowed
+
+
+def _more(wrong: np.ndarray) -> str:
+    count = int(wrong.sum())
+    return f" (and {count - 1:,} more like it)" if count > 1 else ""
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.dtype} of size {array.shape}"

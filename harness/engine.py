@@ -1,0 +1,182 @@
+"""run_trial: a Trial in, a Record out. The only place that builds a Lightning Trainer.
+
+No environment variable, global or default decides a result in between; randomness comes from the trial's seed alone,
+so the same trial gives the same record, bit for bit, in this process or in a Ray worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from harness import machine, stability
+from harness.data.batches import EvalBatches, TrainBatches
+from harness.data.check import check_examples
+from harness.data.groups import Groups
+from harness.data.streams import EvalStreams, StreamBatches
+from harness.metrics import METRICS
+from harness.models.kernel import kernel_of
+from harness.module import RecurrentModule
+from harness.probes import attach
+from harness.probes.base import Probe
+from harness.probes.panel import Panel
+from harness.record import Record
+from harness.tasks.base import SPLITS, Examples, Split, Task
+from harness.trial import Trial
+
+EVAL_BATCH = 512  # examples; fixed, because a batch's size can change the last bit of a score
+EVAL_STREAMS = 32  # of one long document; each begins without a past, which is part of the score
+EVAL_WINDOW = 256  # steps
+
+
+def run_trial(trial: Trial, benchmark: str = "") -> Record:
+    """Train and evaluate one trial. An exception inside becomes a Record with status `failed` and its traceback."""
+    trial = trial.normalised()
+    begin = time.perf_counter()
+    task = trial.build_task()
+    metric = METRICS[task.metric]
+    record = Record(
+        trial_id=trial.id,
+        benchmark=benchmark,
+        trial=trial.canonical(),
+        task=trial.task["name"],
+        cell=trial.cell["name"],
+        seed=trial.seed,
+        status="failed",
+        metric=task.metric,
+        higher_is_better=metric.better == "higher",
+        fingerprint=machine.fingerprint(),
+        machine=json.dumps(machine.facts(), sort_keys=True),
+        git_commit=machine.git_commit(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    try:
+        with _controlled(trial):
+            record = record.replace(**_observe(trial, task))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        record = record.replace(status="failed", reason=reason, traceback=traceback.format_exc())
+    return record.replace(seconds=time.perf_counter() - begin)
+
+
+def _observe(trial: Trial, task: Task) -> dict[str, Any]:
+    """Train, evaluate and return the fields of the record that were observed."""
+    data = {split: task.load(split, trial.seed) for split in SPLITS}
+    for split, examples in data.items():
+        check_examples(examples, task.shape, f"{trial.task['name']}, {split} split")
+    module = RecurrentModule(trial, task, trial.build_cell())
+    loader = _loader(trial, task, data["train"])
+    groups = Groups(loader, trial.evaluations)
+    probes = attach(trial)
+    trainer = make_trainer(probes, groups)
+    held_out = {split: _whole(task, data[split]) for split in ("valid", "test")}
+    with module.arithmetic.forward():
+        kernel = kernel_of(module.model, (batch._replace(resets=None) for batch in _whole(task, data["train"], 1)))
+    trainer.fit(module, groups, held_out["valid"])
+    fields: dict[str, Any] = {
+        "kernel": kernel,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "dropped_tokens": loader.dropped,
+        "floor": task.floor(),
+        "data_sha256": _hash_data(data),
+        "weights_sha256": _hash_weights(module),
+    }
+    failure = module.failure
+    if failure is None:
+        fields["status"], fields["reason"] = "ok", ""
+        if module.scored_at != module.updates:
+            trainer.validate(module, held_out["valid"], verbose=False)
+        trainer.test(module, held_out["test"], verbose=False)
+        fields["score"] = module.take_score()
+    else:
+        fields |= {"status": "diverged", "reason": failure.reason, "failed_update": failure.update}
+        fields |= {"failed_layer": failure.layer, "failed_step": failure.step}
+    for probe in probes:
+        fields |= probe.observed()
+    fields["verdict"] = stability.verdict(
+        fields["status"],
+        fields.get("gradient_lags", []),
+        fields.get("gradient_by_lag", []),
+        fields["gradient_norm_median"],
+        fields["gradient_norm_p99"],
+    )
+    return fields
+
+
+def make_trainer(probes: Iterable[Probe], groups: Groups) -> pl.Trainer:
+    """Lightning with everything off that the project does itself; an epoch is the whole budget."""
+    return pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=1,
+        callbacks=[Panel(probes)],
+        val_check_interval=groups.per_evaluation,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _loader(trial: Trial, task: Task, examples: Examples) -> TrainBatches | StreamBatches:
+    """Every update of the trial, until its budget of examples or useful steps is spent."""
+    if task.stream:
+        assert trial.tokens is not None and trial.bptt_length is not None
+        stride = trial.bptt_stride or trial.bptt_length
+        return StreamBatches(examples, trial.batch_size, trial.bptt_length, stride, trial.seed, trial.tokens)
+    budget = trial.examples or TrainBatches.examples_of(task.useful_steps(examples), trial.seed, trial.tokens or 0)
+    return TrainBatches(examples, trial.batch_size, trial.seed, budget)
+
+
+def _whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatches | EvalStreams:
+    """One pass over a split, at the project's fixed batch size unless told otherwise."""
+    if task.stream:
+        return EvalStreams(examples, batch or EVAL_STREAMS, EVAL_WINDOW)
+    return EvalBatches(examples, batch or EVAL_BATCH)
+
+
+@contextmanager
+def _controlled(trial: Trial) -> Iterator[None]:
+    """Seed and threads of the trial inside, what was there before afterwards; the libraries' chatter kept out."""
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    noisy = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in noisy]
+    for logger in noisy:
+        logger.setLevel(logging.ERROR)
+    torch.set_num_threads(trial.threads)
+    torch.manual_seed(trial.seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.utils\._pytree")
+            warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
+        for logger, level in zip(noisy, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _hash_data(data: dict[Split, Examples]) -> str:
+    return hashlib.sha256("".join(data[split].sha256() for split in SPLITS).encode()).hexdigest()
+
+
+def _hash_weights(module: RecurrentModule) -> str:
+    digest = hashlib.sha256()
+    for name, weight in module.model.named_parameters():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""Running a benchmark: skip what is stored, launch the rest, return every record."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness import machine
+from harness.record import Record
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.spec import Benchmark
+
+Where = Literal["tune", "inline"]
+
+
+def run(
+    benchmark: Benchmark,
+    root: Path,
+    console: Console,
+    on: Where = "tune",
+    max_concurrent: int | None = None,
+    wandb: bool = True,
+) -> list[Record]:
+    """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order.
+
+    `on`: "tune" (a local Ray of our own) or "inline" (this process). `max_concurrent`: trials at once, by default as
+    many as there are CPUs for their threads.
+    """
+    from harness.launch.base import Target, mirror
+    from harness.launch.display import TrialProgress
+
+    machine.check_installation()
+    target = Target(str(root.resolve()), benchmark.name, machine.fingerprint(), wandb)
+    store = target.store()
+    store.check_writable()
+    todo = [trial for trial in benchmark.trials if not store.has(trial.id)]
+    if todo:
+        log = target.folder / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+        diversion: AbstractContextManager[Console] = nullcontext(console)
+        if on == "tune":
+            from harness.launch.chatter import diverted
+            from harness.launch.tune import launch
+
+            console.print(f"log: {_short(log)}", highlight=False, soft_wrap=True)
+            diversion = diverted(log, console)
+        else:
+            from harness.launch.inline import launch
+        from harness import cost
+
+        weights = {trial.id: cost.estimate(trial).seconds for trial in todo}
+        at_once = max_concurrent or max(1, machine.cpu_count() // max(trial.threads for trial in todo))
+        with diversion as terminal:
+            progress = TrialProgress(terminal, weights, len(benchmark.trials) - len(todo), lines=on == "inline")
+            with progress.shown() as display:
+                launch(todo, target, display, min(at_once, len(todo)))
+    records = [store.read(trial.id) for trial in benchmark.trials]
+    if wandb:
+        for record in records:
+            mirror(record, target)  # a run that a kill left out is written now; one that is there costs nothing
+    return records
+
+
+def _short(path: Path) -> str:
+    """Return a path relative to here where it lies below."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,86 @@
+"""What every launcher shares: where results go, and how one trial is executed exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.record import Record
+from harness.store import Store
+from harness.trial import Trial
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the records of a benchmark go; plain data, so that it travels to another process."""
+
+    root: str
+    benchmark: str
+    fingerprint: str
+    wandb: bool
+
+    def store(self) -> Store:
+        """Open the store."""
+        return Store(Path(self.root), self.benchmark, self.fingerprint)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the benchmark: records, W&B runs, logs, report."""
+        return Path(self.root) / self.benchmark
+
+
+class Display(Protocol):
+    """What a launcher tells while it runs."""
+
+    def started(self, trial: Trial) -> None:
+        """A trial runs."""
+
+    def finished(self, trial: Trial, status: str, seconds: float) -> None:
+        """A trial has its record."""
+
+
+class Launcher(Protocol):
+    """Runs trials that have no record yet. All of them have one when it returns."""
+
+    def __call__(self, trials: Sequence[Trial], target: Target, display: Display, max_concurrent: int) -> None: ...
+
+
+class Opens(Protocol):
+    """Makes a display for a console."""
+
+    def __call__(self, console: Console) -> Display: ...
+
+
+def execute(trial: Trial, target: Target) -> Record:
+    """Run one trial unless its record exists, and store it.
+
+    The claim is held by this process alone and falls with it, so a worker that outlived a killed command and the
+    worker of the next command never run the same trial side by side: the second waits, and finds the record.
+    """
+    from harness.engine import run_trial
+
+    store = target.store()
+    with store.claim(trial.id) as exists:
+        if exists:
+            record = store.read(trial.id)
+        else:
+            record = run_trial(trial, target.benchmark)
+            store.write(record)
+        if target.wandb:
+            mirror(record, target)
+    return record
+
+
+def mirror(record: Record, target: Target) -> None:
+    """Write the W&B run of a record. W&B is a mirror: whatever goes wrong there is said and costs no result."""
+    from harness import tracking
+
+    try:
+        tracking.publish(record, target.folder)
+    except Exception as error:  # any fault of a third party's tool, none of which may lose a trial
+        print(f"warning: no W&B run for trial {record.trial_id}: {type(error).__name__}: {error}", flush=True)

@@ -1,0 +1,138 @@
+"""Many trials at once: Ray Tune on a local Ray that this command starts and stops itself.
+
+Tune schedules and restarts; it is not asked what happened. Each trial stores its own record, so a killed driver loses
+Tune's experiment state and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from harness.errors import Fault, UserError
+from harness.launch.base import Display, Target, execute
+from harness.metrics import METRICS
+from harness.record import Record
+from harness.trial import Trial
+
+RETRIES = 2
+"""How often a trial is started again when its process dies under it (an exception inside a trial is a record)."""
+
+
+def launch(trials: Sequence[Trial], target: Target, display: Display, max_concurrent: int) -> None:
+    """Run every trial on a local Ray with `max_concurrent` at once."""
+    threads = max(trial.threads for trial in trials)
+    with _local_ray(max_concurrent * threads) as scratch:
+        from ray import tune
+
+        def run(config: dict[str, Any]) -> None:
+            record = execute(Trial.from_canonical(config["trial"]), target)
+            tune.report({"status": record.status, "seconds": record.seconds})
+
+        tuner = tune.Tuner(
+            tune.with_resources(run, {"cpu": threads}),
+            param_space={"trial": tune.grid_search([trial.canonical() for trial in trials])},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,  # a process serves many trials: 62 ms each, not 1.5 s
+                max_concurrent_trials=max_concurrent,
+                trial_name_creator=lambda trial: Trial.from_canonical(trial.config["trial"]).id,
+                trial_dirname_creator=lambda trial: Trial.from_canonical(trial.config["trial"]).id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=os.path.join(scratch, "tune"),
+                verbose=0,
+                callbacks=[_watch(display)],
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+            ),
+        )
+        tuner.fit()
+    _account_for_the_dead(trials, target, display)
+
+
+def _watch(display: Display) -> Any:
+    """Return a Tune callback that tells the display."""
+    from ray import tune
+
+    class Watch(tune.Callback):
+        def __init__(self, display: Display) -> None:
+            self.display = display
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune pickles its callbacks with a state that nobody reads; a terminal can't be
+
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.display.started(Trial.from_canonical(trial.config["trial"]))
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            last = trial.last_result
+            self.display.finished(Trial.from_canonical(trial.config["trial"]), last["status"], last["seconds"])
+
+    return Watch(display)
+
+
+def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Display) -> None:
+    """Store a failed record for each trial whose process died every time: nothing leaves the table silently."""
+    store = target.store()
+    for trial in trials:
+        if not store.has(trial.id):
+            task = trial.build_task()
+            reason = f"its process died {RETRIES + 1} times without a word (out of memory, or killed)"
+            store.write(
+                Record(
+                    trial_id=trial.id,
+                    benchmark=target.benchmark,
+                    trial=trial.canonical(),
+                    task=trial.task["name"],
+                    cell=trial.cell["name"],
+                    seed=trial.seed,
+                    status="failed",
+                    reason=reason,
+                    metric=task.metric,
+                    higher_is_better=METRICS[task.metric].better == "higher",
+                    floor=task.floor(),
+                    fingerprint=target.fingerprint,
+                )
+            )
+            display.finished(trial, "failed", 0.0)
+
+
+@contextmanager
+def _local_ray(cpus: int) -> Iterator[str]:
+    """Start a Ray of our own, yield a scratch folder, stop Ray and remove the folder.
+
+    `address="local"` never joins a cluster that happens to run here. Ray listens on every interface, so it is closed
+    by a token that only this process tree knows; without one, Ray would write one to the user's home.
+    """
+    scratch = tempfile.mkdtemp(prefix="harness-")
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
+        "TUNE_MAX_PENDING_TRIALS_PG": str(cpus),
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = scratch  # workers inherit it, so what they leave behind goes with the scratch folder
+    import ray
+
+    if ray.is_initialized():
+        raise UserError(Fault("this process is already connected to a Ray", remedy="--on inline"))
+    try:
+        handler = signal.getsignal(signal.SIGTERM)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=scratch, log_to_driver=True)
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would abort the command without a word
+        yield scratch
+    finally:
+        ray.shutdown()
+        os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
+        shutil.rmtree(scratch, ignore_errors=True)

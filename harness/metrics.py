@@ -1,0 +1,121 @@
+"""METRICS: the one vocabulary of numbers.
+
+The same string is Lightning key, W&B key, column and table header; names carry their unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number is called, counts, and looks like in a table."""
+
+    name: str
+    title: str
+    unit: str
+    better: Literal["higher", "lower", ""]
+    format: str
+    doc: str
+    timed: bool = False  # measured by a clock or a shared machine: not the same on every run
+
+
+_METRICS = [
+    Metric("accuracy", "accuracy", "", "higher", ".3f", "share of right answers on the test split"),
+    Metric(
+        "bits_per_character",
+        "bits per character",
+        "bits",
+        "lower",
+        ".3f",
+        "mean of -log2 p(next character) over every character of the test split",
+    ),
+    Metric(
+        "token_accuracy",
+        "token accuracy",
+        "",
+        "higher",
+        ".3f",
+        "share of due symbols written rightly at their place, each fed what was written before it",
+    ),
+    Metric(
+        "sequence_accuracy",
+        "sequence accuracy",
+        "",
+        "higher",
+        ".3f",
+        "share of sequences written without a fault, the end included",
+    ),
+    Metric("cross_entropy", "cross-entropy", "nats", "lower", ".4f", "mean of -log p(answer) over the due answers"),
+    Metric("mse", "mean squared error", "", "lower", ".4f", "mean squared error on the test split"),
+    Metric("parameters", "parameters", "", "", ",.0f", "trainable weights, encoder and head included"),
+    Metric(
+        "tokens_per_second",
+        "useful tokens/s",
+        "tokens/s",
+        "higher",
+        ",.0f",
+        "time steps trained per second, padding excluded: median over updates after the warm-up",
+        True,
+    ),
+    Metric("gradient_norm_median", "gradient norm median", "", "", ".3g", "global norm before clipping, over updates"),
+    Metric("gradient_norm_p99", "gradient norm p99", "", "", ".3g", "99th percentile of the norm before clipping"),
+    Metric(
+        "skipped_updates",
+        "skipped",
+        "",
+        "",
+        ",.0f",
+        "updates left out because the gradient overflowed at the loss scale of float16, which is then lowered",
+    ),
+    Metric("gradient_norm_max", "gradient norm max", "", "", ".3g", "largest finite norm before clipping"),
+    Metric(
+        "gradient_norm_after_median",
+        "clipped norm median",
+        "",
+        "",
+        ".3g",
+        "global norm after clipping, over updates",
+    ),
+    Metric("clipped_share", "clipped", "", "", ".0%", "share of updates whose gradient was clipped"),
+    Metric(
+        "gradient_decay",
+        "gradient decay per step",
+        "",
+        "",
+        ".3f",
+        "factor on |dL/dstate| per step of lag: exp of the slope of its log; 1 keeps the gradient, 0.5 halves it",
+    ),
+    Metric(
+        "predicted_decay",
+        "predicted decay per step",
+        "",
+        "",
+        ".3f",
+        "exp of the largest Lyapunov exponent of the trained layers: what the gradient decay per step tends to",
+    ),
+    Metric("gradient_horizon", "horizon", "steps", "higher", ".0f", "lag at which |dL/dstate| falls to 1 %"),
+    Metric(
+        "loss_spikes",
+        "loss spikes",
+        "",
+        "lower",
+        ",.0f",
+        "updates whose loss is more than 2 times the median of the 50 losses before it",
+    ),
+    Metric("update_ratio_median", "update / weight", "", "", ".2g", "norm of an update over the norm of the weights"),
+    Metric(
+        "activation_bytes",
+        "activations",
+        "B",
+        "lower",
+        ",.0f",
+        "most bytes that autograd held for the backward passes of one update, weights left out",
+    ),
+    Metric("train_loss", "training loss", "", "lower", ".4f", "mean loss of the last tenth of the updates"),
+    Metric("train_seconds", "training seconds", "s", "lower", ",.1f", "wall time of the updates alone", True),
+    Metric("seconds", "seconds", "s", "lower", ",.1f", "wall time of the trial, data and evaluation included", True),
+]
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}

@@ -1,0 +1,75 @@
+"""What every model offers the LightningModule: a backward pass by windows, answers for scoring, and its diagnosis.
+
+Shape legend: see harness/cells/base.py.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from harness.cells.base import Kernel
+from harness.data.batches import Batch
+
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(answers, targets) -> (sum over what is due, how much is due)."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How far gradients reach (Williams and Peng, Neural Computation 2, 1990): every `stride` (k1) steps a backward
+    pass over the last `length` (k2) steps. None: the whole sequence. `watch`: measure the gradient by lag as well, and
+    from a loss times `scale`, for float16 holds no small numbers; what is reported is divided by it again."""
+
+    length: int | None
+    stride: int | None
+    watch: bool
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Backward:
+    """What a backward pass leaves: the mean loss, and (lags, norms (layers, lags)) of the gradient where watched."""
+
+    loss: float
+    gradient: tuple[list[int], Tensor] | None
+
+
+class Model(nn.Module):
+    """A network for one kind of mapping."""
+
+    remembers: bool
+    """False for a cell that carries nothing from step to step."""
+
+    @property
+    @abstractmethod
+    def kernel(self) -> Kernel:
+        """What unrolls its layers."""
+
+    @abstractmethod
+    def steps(self, batch: Batch) -> tuple[int, int]:
+        """Return (useful, computed) time steps of a batch; the difference is padding."""
+
+    @abstractmethod
+    def backward(self, batch: Batch, loss_of: Loss, windows: Windows, backward: Callable[[Tensor], None]) -> Backward:
+        """Accumulate the gradient of the batch's mean loss, calling `backward` once for each window."""
+
+    @abstractmethod
+    def answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (predictions, targets) for scoring, free of any gradient trick: what a user would get."""
+
+    @abstractmethod
+    def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:
+        """Repeat the forward pass; return (layer, time step, what) of the first non-finite value, None if clean."""
+
+
+def due(targets: Tensor) -> Tensor:
+    """Count the targets that are due: a class of -100 and a NaN value are not.
+
+    At least 1, so that a batch of which nothing is due has loss 0 and gradient 0 instead of 0 / 0.
+    """
+    found = (~targets.isnan()).sum() if targets.is_floating_point() else (targets != -100).sum()
+    return found.clamp(min=1)

@@ -1,0 +1,148 @@
+"""Sequences of different lengths in one batch, each seen from its own end: its last state, and the gradient by lag.
+
+Shape legend: see harness/cells/base.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from harness.cells.base import State
+from harness.models.layer import Layer, Mark
+from harness.models.stack import Stack, StackState, flip
+from harness.models.unroll import pieces, sizes
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """A stack after reading a batch: what each layer gave, where it began, and how each sequence ended.
+
+    `ends` are the states after each sequence's own last step, by layer and direction. `marks` and `begun` are those
+    of the forward directions by layer; `begun` is the state that each stretch between two cuts started from, by step.
+    """
+
+    output_BTH: Tensor
+    ends: StackState
+    marks: list[list[Mark]]
+    begun: list[dict[int, State]]
+
+
+def unroll(
+    stack: Stack,
+    x_BTD: Tensor,
+    starts: StackState,
+    lengths_B: Tensor,
+    edges: Iterable[int],
+    cuts: list[int],
+    watch: bool = False,
+) -> Unrolled:
+    """Unroll from `starts`, the gradient cut before each step in `cuts`, with a mark at each cut and edge.
+
+    Unlike `Stack.forward`, which answers for the whole batch after its last step, each sequence ends at its own
+    length: h is a row of the output, and the states beside it are read at a mark, so a batch is also cut at each
+    length in it. Padding is computed and never looked at, so no state and no gradient depends on it. Both directions
+    of a bidirectional stack count steps as they read. `watch` makes each cut a leaf at which the gradient can be read.
+    """
+    ends: StackState = []
+    marks: list[list[Mark]] = []
+    begun: list[dict[int, State]] = []
+    if any(len(state) > 1 for state in starts):
+        edges = {*edges, *lengths_B.unique().tolist()}
+    edges = list(edges)
+    for index, row in enumerate(stack.rows):
+        if index and stack.dropout:
+            x_BTD = F.dropout(x_BTD, stack.dropout, stack.training)
+        outputs = []
+        for back, layer in enumerate(row):
+            read_BTD = flip(x_BTD, lengths_B) if back else x_BTD
+            out_BTH, found, first = _through(layer, read_BTD, starts[len(ends)], edges, cuts, watch)
+            ends.append(_own_end(out_BTH, found, lengths_B))
+            outputs.append(flip(out_BTH, lengths_B) if back else out_BTH)
+            if not back:
+                marks.append(found)
+                begun.append(first)
+        x_BTD = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
+    return Unrolled(x_BTD, ends, marks, begun)
+
+
+def _through(
+    layer: Layer, x_BTD: Tensor, state: State, edges: list[int], cuts: list[int], watch: bool
+) -> tuple[Tensor, list[Mark], dict[int, State]]:
+    """One layer in one direction: its output, a mark at each cut and edge, and the state after each cut."""
+    outputs, marks, begun = [], [], {0: state}
+    for begin, stop in pairwise([0, *cuts, x_BTD.shape[1]]):
+        if begin:
+            state = begun[begin] = tuple(s.detach().requires_grad_(watch) for s in state)
+        out_BPH, state, found = layer(x_BTD[:, begin:stop], state, sizes(begin, stop, edges))
+        outputs.append(out_BPH)
+        marks += [Mark(begin + mark.step, mark.output_BPH, mark.others) for mark in found]
+    return (torch.cat(outputs, 1) if cuts else outputs[0]), marks, begun
+
+
+def _own_end(out_BTH: Tensor, marks: list[Mark], lengths_B: Tensor) -> State:
+    if not marks:
+        return ()
+    row = torch.arange(len(out_BTH), device=out_BTH.device)
+    h_BH = out_BTH[row, lengths_B - 1]
+    if not marks[0].others:
+        return (h_BH,)
+    steps = torch.tensor([mark.step for mark in marks], device=lengths_B.device)
+    place_B = torch.searchsorted(steps, lengths_B)
+    return (h_BH, *(torch.stack(s)[place_B, row] for s in zip(*(mark.others for mark in marks), strict=True)))
+
+
+def lag_points(span: int) -> list[int]:
+    """Return the lags at which the instrument looks: about LAG_POINTS, evenly from 0, and `span` itself."""
+    return [*(span - step for step in pieces(0, span)), span]
+
+
+def edges_at(lengths_B: Tensor, lags: Iterable[int]) -> set[int]:
+    """Return the steps that lie one of `lags` before the end of some sequence."""
+    return {length - lag for length in lengths_B.unique().tolist() for lag in lags if lag < length}
+
+
+def gradient_by_own_lag(
+    loss: Tensor, run: Unrolled, lengths_B: Tensor, reach_B: Tensor, lags: Iterable[int]
+) -> tuple[list[int], Tensor]:
+    """Return (lags, norms (layers, lags)) of |dL/dstate|, each sequence counted back from its own end.
+
+    At lag n the state n steps before the end counts of each sequence with `reach_B` >= n; it is everything that the
+    layer carries. Shorter ones have no such state, so the square is scaled by sequences in all / sequences counted:
+    the profile falls because gradients fade, not because sequences run out. Where all reach every lag this is
+    `unroll.gradient_by_lag`. Lags that none reaches are left out. `run` was unrolled with `edges_at` these lags and
+    `watch`. Keeps the graph.
+    """
+    seen = [lag for lag in lags if bool((reach_B >= lag).any())]
+    rows = [_squares(loss, marks, begun, len(lengths_B)) for marks, begun in zip(run.marks, run.begun, strict=True)]
+    norms = torch.zeros(len(rows), len(seen), dtype=torch.float64)
+    for place, lag in enumerate(seen):
+        chosen = (reach_B >= lag).nonzero()[:, 0]
+        step = lengths_B[chosen] - lag
+        for layer, squares_SB in enumerate(rows):
+            mean = squares_SB[step, chosen].mean()
+            norms[layer, place] = float((mean * len(lengths_B)).sqrt())
+    return seen, norms
+
+
+def _squares(loss: Tensor, marks: list[Mark], begun: dict[int, State], batch: int) -> Tensor:
+    """Return |dL/dstate|^2 (steps + 1, B) of one layer, for the steps that have a mark or begin a stretch."""
+    places = [(mark.step, index, part) for mark in marks for index, part in enumerate((mark.output_BPH, *mark.others))]
+    places += [(step, index, part) for step, state in begun.items() for index, part in enumerate(state)]
+    places = [place for place in places if place[2].requires_grad]
+    grads = torch.autograd.grad(loss, [part for _, _, part in places], retain_graph=True, allow_unused=True)
+    total: dict[tuple[int, int], Tensor] = {}
+    for (step, index, _), grad in zip(places, grads, strict=True):
+        if grad is not None:
+            part_BH = (grad[:, -1] if grad.ndim == 3 else grad).double()
+            # a state at a cut is held twice: by what ends there and by what goes on from it
+            total[step, index] = total[step, index] + part_BH if (step, index) in total else part_BH
+    squares_SB = loss.new_zeros(marks[-1].step + 1, batch, dtype=torch.float64)
+    for (step, _), part_BH in total.items():
+        squares_SB[step] += part_BH.square().sum(1)
+    return squares_SB

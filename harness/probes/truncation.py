@@ -1,0 +1,48 @@
+"""What is lost of the gradient when backpropagation through time is cut at k steps?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.data.batches import Batch
+from harness.models.truncation import Bias, lengths_to_try, truncation_bias
+from harness.module import RecurrentModule
+from harness.probes.base import Probe
+
+SEQUENCES = 8
+"""Bound on one look at the end of training. Measured for H=64, T=64, one thread: 0.04 to 0.22 s, one or two layers."""
+
+
+class Truncation(Probe):
+    """Cosine and norm ratio of the truncated against the full gradient of the recurrent layers, on the trained weights.
+
+    For windows of 1, 2, 4, ... steps and the trial's own length, on sequences of the last full batch. Empty where
+    there is nothing to cut (no state, one step) and after a trial that diverged.
+    """
+
+    def __init__(self, trial) -> None:
+        super().__init__(trial)
+        self.batch: Batch | None = None
+        self.found: list[Bias] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        """Keep the batch; the last of a budget may be a small rest."""
+        if self.batch is None or len(batch.inputs) >= len(self.batch.inputs):
+            self.batch = batch
+
+    def on_train_end(self, trainer, pl_module: RecurrentModule) -> None:
+        """Measure the trained weights."""
+        if self.batch is None or pl_module.failure is not None or not pl_module.model.remembers:
+            return
+        inputs, targets, lengths = (part[:SEQUENCES] for part in self.batch[:3])
+        few = Batch(inputs, targets, lengths)
+        own = None if pl_module.task.stream else self.trial.bptt_length
+        self.found = truncation_bias(pl_module.model, few, pl_module.loss_of, lengths_to_try(inputs.shape[1], own))
+
+    def observed(self) -> dict[str, Any]:
+        """By window length."""
+        return {
+            "truncation_k": [bias.length for bias in self.found],
+            "truncation_cosine": [bias.cosine for bias in self.found],
+            "truncation_norm_ratio": [bias.norm_ratio for bias in self.found],
+        }

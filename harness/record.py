@@ -1,0 +1,142 @@
+"""The record of a trial: all that was observed, one row.
+
+A Record is plain data; its Arrow schema is derived from the annotations below, so a field is added in one place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from harness.metrics import METRICS
+
+SCHEMA_VERSION = 1
+Status = Literal["ok", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row: a trial and all that was observed of it. Times vary; everything else repeats bit for bit."""
+
+    # what was asked
+    trial_id: str
+    benchmark: str
+    trial: str  # canonical JSON of the Trial
+    task: str
+    cell: str
+    seed: int
+    # how it ended
+    status: Status
+    reason: str = ""
+    failed_update: int | None = None
+    failed_layer: str | None = None
+    failed_step: int | None = None
+    traceback: str = ""
+    # score
+    metric: str = ""
+    higher_is_better: bool = True
+    floor: float = math.nan
+    score: float = math.nan  # test split, at the end of the budget
+    valid_score: float = math.nan
+    train_loss: float = math.nan
+    curve_examples: list[int] = field(default_factory=list)
+    curve_tokens: list[int] = field(default_factory=list)
+    curve_valid_score: list[float] = field(default_factory=list)
+    curve_train_loss: list[float] = field(default_factory=list)
+    # size and work
+    parameters: int = 0
+    updates: int = 0
+    skipped_updates: int = 0
+    examples: int = 0  # of a stream: windows
+    tokens: int = 0  # useful: padding excluded; of a stream: due
+    padded_tokens: int = 0  # computed: padding included, and what a window looks back
+    dropped_tokens: int = 0  # of each pass over a stream: the end of a document that does not divide by the streams
+    kernel: str = ""
+    activation_bytes: int = 0
+    # gradient stability
+    gradient_norm_median: float = math.nan
+    gradient_norm_p99: float = math.nan
+    gradient_norm_max: float = math.nan
+    gradient_norms: list[float] = field(default_factory=list)  # before clipping, every update
+    gradient_norm_after_median: float = math.nan
+    clipped_share: float = math.nan
+    update_ratio_median: float = math.nan
+    gradient_lags: list[int] = field(default_factory=list)
+    gradient_by_lag: list[float] = field(default_factory=list)  # |dL/dstate|, median over the sampled updates
+    gradient_by_lag_by_layer: list[list[float]] = field(default_factory=list)
+    gradient_decay: float = math.nan
+    gradient_decay_by_layer: list[float] = field(default_factory=list)
+    gradient_horizon: float = math.nan  # inf: still above 1 % at the largest lag measured
+    gradient_horizon_by_layer: list[float] = field(default_factory=list)
+    loss_spikes: int = 0
+    lyapunov: list[float] = field(default_factory=list)  # exponents in nats per step, largest first; -inf: dead
+    lyapunov_steps: int = 0  # steps averaged over
+    predicted_decay: float = math.nan
+    truncation_k: list[int] = field(default_factory=list)  # window lengths, each against the whole sequence:
+    truncation_cosine: list[float] = field(default_factory=list)  # of the gradients of the recurrent layers
+    truncation_norm_ratio: list[float] = field(default_factory=list)
+    verdict: str = ""
+    weights_sha256: str = ""  # of the trained weights: equal trials, equal hash
+    # speed
+    tokens_per_second: float = math.nan
+    update_seconds: list[float] = field(default_factory=list)  # raw, warm-up included, evaluation excluded
+    warmup_updates: int = 0
+    train_seconds: float = math.nan
+    seconds: float = math.nan
+    # where it comes from
+    data_sha256: str = ""
+    fingerprint: str = ""
+    machine: str = ""  # JSON of machine.facts()
+    git_commit: str = ""
+    started: str = ""  # UTC, ISO 8601
+    schema_version: int = SCHEMA_VERSION
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as a dict of plain values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def without_times(self) -> dict[str, Any]:
+        """Return what must be equal whenever the same trial runs again on the same machine."""
+        return {key: value for key, value in self.plain().items() if key not in TIMED}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the Trial's settings as plain data."""
+        return json.loads(self.trial)
+
+    @classmethod
+    def from_plain(cls, row: dict[str, Any]) -> Record:
+        """Build from a stored row; fields that an older version did not have keep their default."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in row.items() if key in known})
+
+    def replace(self, **changes: Any) -> Record:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+
+TIMED = frozenset(
+    {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback"}
+    | {m.name for m in METRICS.values() if m.timed}
+)
+
+
+def arrow_schema() -> Any:
+    """Return the pyarrow schema of a record, derived from its annotations."""
+    import pyarrow as pa
+
+    plain = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+    def arrow(annotation: Any) -> Any:
+        args = [a for a in typing.get_args(annotation) if a is not type(None)]
+        if typing.get_origin(annotation) is list:
+            return pa.list_(arrow(args[0]))
+        if typing.get_origin(annotation) is Literal:
+            return pa.string()
+        return arrow(args[0]) if args else plain[annotation]
+
+    hints = typing.get_type_hints(Record)
+    return pa.schema([pa.field(f.name, arrow(hints[f.name])) for f in fields(Record)])

@@ -1,0 +1,116 @@
+"""What a report says, before any format: which records count, which are left out and why, one table a machine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.claims import Claim, Finding, judge
+from harness.record import Record
+from harness.report.answer import Answer, answers
+from harness.report.table import MachineTable, machine_table
+from harness.report.words import NONE, clean, listing, plural
+from harness.trial import Trial
+
+
+@dataclass(frozen=True)
+class Report:
+    """What every format renders. `expected`: trials of the benchmark, or None where the benchmark is not at hand."""
+
+    name: str
+    question: str
+    stored: int
+    expected: int | None
+    machines: list[MachineTable]
+    left_out: list[str]
+    claims: Sequence[Claim] = ()
+
+    @property
+    def records(self) -> list[Record]:
+        """Every record that counts."""
+        return [record for table in self.machines for record in table.records]
+
+    @property
+    def status(self) -> str:
+        """One line: `31 of 54 trials stored: 29 ok, 2 diverged, 0 failed.`"""
+        of = f"{self.stored:,} of {plural(self.expected, 'trial')}" if self.expected is not None else ""
+        line = f"{of or plural(self.stored, 'trial')} stored"
+        if not self.stored:
+            return f"{line}: nothing to compare yet."
+        ends = [f"{sum(r.status == s for r in self.records)} {s}" for s in ("ok", "diverged", "failed")]
+        unfinished = self.expected is not None and self.stored < self.expected
+        return f"{line}: {', '.join(ends)}." + (" Unfinished: what follows may still change." if unfinished else "")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know before the numbers."""
+        out = list(self.left_out)
+        if len(self.machines) > 1:
+            out.insert(
+                0,
+                f"These records come from {len(self.machines)} machines or software versions that are not alike. Each "
+                "has a table of its own below, and nothing is ranked across them: "
+                f"{listing(_named(table) for table in self.machines)}.",
+            )
+        return out
+
+    def findings(self, table: MachineTable) -> list[Finding]:
+        """Return the verdict on each claim, by the records of one machine."""
+        return [judge(claim, table.records) for claim in self.claims]
+
+    def answers(self, table: MachineTable) -> list[Answer]:
+        """Return what the numbers of one machine say, one answer a task."""
+        return answers(table)
+
+
+def build(
+    name: str,
+    question: str,
+    records: Iterable[Record],
+    expected: Sequence[Trial] | None,
+    claims: Sequence[Claim] = (),
+) -> Report:
+    """Sort records by machine, leave out what cannot be trusted or was not asked, and build the tables."""
+    every = sorted(records, key=lambda r: (r.task, r.cell, r.trial_id, r.fingerprint, r.started))  # equal bytes again
+    asked = None if expected is None else {trial.id for trial in expected}
+    kept = [record for record in every if asked is None or record.trial_id in asked]
+    strange = [record.trial_id for record in every if asked is not None and record.trial_id not in asked]
+    notes = []
+    if strange:
+        some = listing(strange, 3)
+        notes.append(
+            f"{plural(len(strange), 'stored trial')} left out: of other settings than this benchmark asks for ({some})."
+        )
+    agreed, conflicts = _agreed(kept)
+    if conflicts:
+        notes.append(
+            f"{plural(len(conflicts), 'trial')} left out: stored twice on one machine with unlike numbers "
+            f"({listing(conflicts, 3)})."
+        )
+    machines: dict[str, list[Record]] = defaultdict(list)
+    for record in agreed:
+        machines[record.fingerprint].append(record)
+    tables = [machine_table(fingerprint, found, expected or []) for fingerprint, found in machines.items()]
+    tables.sort(key=lambda table: (-len(table.records), table.fingerprint))
+    stored = len({record.trial_id for record in agreed})
+    wanted = None if asked is None else len(asked)
+    return Report(clean(name), clean(question), stored, wanted, tables, notes, claims)
+
+
+def _agreed(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
+    """Return one record for each trial and machine, and the ids of trials whose records contradict each other."""
+    found: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.fingerprint, record.trial_id].append(record)
+    agreed, conflicts = [], []
+    for (_, trial_id), same in found.items():
+        if len({repr(record.without_times()) for record in same}) == 1:
+            agreed.append(same[0])
+        else:
+            conflicts.append(trial_id)
+    return agreed, conflicts
+
+
+def _named(table: MachineTable) -> str:
+    return f"{clean(table.fingerprint) or NONE} ({plural(len(table.records), 'trial')})"

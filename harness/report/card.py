@@ -1,0 +1,152 @@
+"""The stability card: norms, clipping, spikes and failures, decay by layer, exponents, truncation; a row a variant."""
+
+from __future__ import annotations
+
+import math
+
+from harness.metrics import METRICS
+from harness.record import Record
+from harness.report.columns import Column, counted, horizon, median_column, setting_column
+from harness.report.table import MachineTable, Row, TaskGroup, bounded
+from harness.report.words import NONE, clean, number
+from harness.stats import median
+
+MOST_WINDOWS = 4  # truncation windows that a cell shows; the CSV has all
+_DECAY = METRICS["gradient_decay"].format
+
+
+def card(table: MachineTable, group: TaskGroup | None = None) -> list[Column]:
+    """Return the columns of the card of a machine, or of one task; what no row can show is left out."""
+    rows, keys = (group.rows, group.differing) if group else (table.rows, table.differing)
+    found = [
+        Column(
+            "verdict", "verdict", "by published thresholds, with trials where seeds differ",
+            lambda r: counted(r.verdicts), lambda r: counted(r.verdicts), 0, False,
+        ),
+        Column(
+            "trials_diverged", "diverged", "share of the stored seeds that diverged",
+            lambda r: f"{r.statuses['diverged']}/{len(r.records)}",
+            lambda r: r.statuses["diverged"] / len(r.records), 6,
+        ),
+        *_through_time(),
+        *_deep(),
+        *(median_column(*column) for column in _NORMS),
+        Column(
+            "failed_update", "first event", "update, layer and time step of the first value that was not finite or "
+            "exploded, of the seed where it came first", _event,
+            lambda r: _first(r).failed_update or math.nan, 9, False,
+        ),
+    ]  # fmt: skip
+    cell = Column("cell", "cell", "the recurrent cell", lambda r: r.variant.cell, lambda r: r.variant.cell, 0, False)
+    told = [column for column in found if any(column.text(row) != NONE for row in rows)]
+    if not any(row.over_seeds("skipped_updates").high > 0 for row in rows):
+        told = [column for column in told if column.name != "skipped_updates"]
+    return [cell, *(setting_column(key) for key in keys), *told]
+
+
+_NORMS = (
+    ("gradient_norm_median", 6, "|grad| median"),
+    ("gradient_norm_p99", 7, "|grad| p99"),
+    ("gradient_norm_max", 8, "|grad| max"),
+    ("clipped_share", 6),
+    ("gradient_norm_after_median", 8, "|grad| after clipping"),
+    ("skipped_updates", 8),
+    ("loss_spikes", 7),
+    ("update_ratio_median", 8),
+)  # fmt: skip
+
+
+def _through_time() -> list[Column]:
+    """Decay and horizon, over all layers and of each."""
+    beside = "median over seeds, from the first layer to the last"
+    return [
+        median_column("gradient_decay", 3, "decay/step"),
+        median_column("predicted_decay", 8, "predicted"),
+        Column(
+            "gradient_horizon", "horizon", f"{METRICS['gradient_horizon'].doc}, in steps; ≥ where it is not reached",
+            lambda r: horizon(r.horizon), lambda r: r.horizon.steps, 5,
+        ),
+        Column(
+            "gradient_decay_by_layer", "decay/step by layer", f"{METRICS['gradient_decay'].doc}; {beside}",
+            lambda r: " / ".join(number(v, _DECAY) for v in _layers(r, "gradient_decay_by_layer")) or NONE,
+            lambda r: min(_layers(r, "gradient_decay_by_layer"), default=math.nan), 9,
+        ),
+        Column(
+            "gradient_horizon_by_layer", "horizon by layer", f"{METRICS['gradient_horizon'].doc}; {beside}",
+            _horizons, lambda r: min(_layers(r, "gradient_horizon_by_layer"), default=math.nan), 9,
+        ),
+    ]  # fmt: skip
+
+
+def _deep() -> list[Column]:
+    """What is measured once, on the trained weights."""
+    return [
+        Column(
+            "lyapunov", "Lyapunov", "largest exponent of the trained layers in nats per step, median over seeds: a "
+            "small change of the state grows above 0 and dies below it; its exp is the predicted decay",
+            lambda r: number(_exponent(r), ".3f"), _exponent, 9,
+        ),
+        Column(
+            "truncation_cosine", "cosine by k", "of the gradient truncated at k steps with the whole one, on the "
+            "trained weights, median over seeds: 1 is the same direction, 0 no relation",
+            _cosines, lambda r: next(iter(by_window(r, "truncation_cosine").values()), math.nan), 9, False,
+        ),
+    ]  # fmt: skip
+
+
+def by_position(row: Row, name: str) -> list[float]:
+    """Return the median over seeds of each entry of a list in the records that have the most entries."""
+    found = [values for r in row.records if (values := getattr(r, name))]
+    longest = max(map(len, found), default=0)
+    return [median(values[i] for values in found if len(values) == longest) for i in range(longest)]
+
+
+def by_window(row: Row, name: str) -> dict[int, float]:
+    """Return {window length: median over seeds} of what truncation does, shortest first."""
+    found = [dict(zip(r.truncation_k, getattr(r, name), strict=False)) for r in row.records]
+    return {k: median(f[k] for f in found if k in f) for k in sorted({k for f in found for k in f})}
+
+
+def first_event(row: Row) -> Record | None:
+    """Return the record of the seed that ended first, of those that know at which update they did."""
+    ended = [r for r in row.records if r.failed_update is not None]
+    return min(ended, key=lambda r: (r.failed_update, r.seed), default=None)
+
+
+def _first(row: Row) -> Record:
+    return first_event(row) or row.records[0]
+
+
+def _event(row: Row) -> str:
+    record = _first(row)
+    if record.failed_update is None:
+        return NONE
+    parts = [f"update {record.failed_update:,}", clean(record.failed_layer or "")]
+    parts.append("" if record.failed_step is None else f"step {record.failed_step:,}")
+    return ", ".join(part for part in parts if part)
+
+
+def _layers(row: Row, name: str) -> list[float]:
+    """Values by layer; of a single layer they say nothing new."""
+    found = by_position(row, name)
+    return found if len(found) > 1 else []
+
+
+def _horizons(row: Row) -> str:
+    """Return `12 / ≥ 63`: a layer whose horizon was not reached has only a bound."""
+    layers, name = len(_layers(row, "gradient_horizon_by_layer")), "gradient_horizon_by_layer"
+    having = [r for r in row.records if len(getattr(r, name)) == layers]
+    found = (bounded(having, lambda r, i=i: getattr(r, name)[i]) for i in range(layers))  # type: ignore[misc]
+    return " / ".join(map(horizon, found)) or NONE
+
+
+def _exponent(row: Row) -> float:
+    return next(iter(by_position(row, "lyapunov")), math.nan)
+
+
+def _cosines(row: Row) -> str:
+    """Return `1: 0.42, 4: 0.83, 16: 0.99`, a few windows from the shortest to the longest."""
+    found = list(by_window(row, "truncation_cosine").items())
+    if len(found) > MOST_WINDOWS:
+        found = [found[round(i * (len(found) - 1) / (MOST_WINDOWS - 1))] for i in range(MOST_WINDOWS)]
+    return ", ".join(f"{k:,}: {number(cosine, '.2f')}" for k, cosine in found) or NONE

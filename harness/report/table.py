@@ -1,0 +1,186 @@
+"""Variants to rows: each number aggregated over seeds, with its interval; one table a machine, one group a task.
+
+What counts in which number, said again in the notes of every report:
+    score                      every trial; one that diverged or failed counts as the worst
+    tokens_per_second, seconds trials that ended ok: what a finished trial costs
+    gradient numbers           every trial that measured them, diverged ones included
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from harness.metrics import METRICS, Metric
+from harness.record import Record
+from harness.report import variants as grouping
+from harness.report.variants import Variant
+from harness.report.words import clean, metric_of, phrase, setting_title
+from harness.stats import Summary, median, summary, worst
+from harness.trial import Trial
+
+OK_ONLY = ("tokens_per_second", "train_seconds", "seconds")
+MEASURED = (
+    "gradient_norm_median", "gradient_norm_p99", "gradient_norm_max", "gradient_norm_after_median", "clipped_share",
+    "skipped_updates", "loss_spikes", "gradient_decay", "predicted_decay", "update_ratio_median", "train_loss",
+)  # fmt: skip
+COUNTS = ("skipped_updates", "loss_spikes")
+"""Of those, what is 0 in a record that made no update: nothing was counted there."""
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Median lag in steps where the gradient falls to 1 %. at_least: it lies there or beyond what was measured."""
+
+    steps: float
+    at_least: bool
+
+
+def bounded(records: Iterable[Record], horizon: Callable[[Record], float]) -> Horizon:
+    """Return the median horizon. Where it was not reached the largest lag measured stands in: a bound from below."""
+    found = [(horizon(r), float(max(r.gradient_lags))) for r in records if r.gradient_lags]
+    found = [(steps, last) for steps, last in found if not math.isnan(steps)]
+    bound = median(min(steps, last) for steps, last in found)
+    return Horizon(bound, median(steps for steps, _ in found) > bound)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant: its numbers over seeds. Everything here is computed from `variant.records` alone."""
+
+    variant: Variant
+    label: str
+    metric: Metric
+    higher_is_better: bool
+    floor: float
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The variant's records, by seed."""
+        return self.variant.records
+
+    @cached_property
+    def score(self) -> Summary:
+        """Score on the test split over seeds; a trial that is not ok counts as the worst."""
+        bad = worst(self.higher_is_better)
+        return summary([r.score if r.status == "ok" else bad for r in self.records], self.higher_is_better)
+
+    @cached_property
+    def beats_floor(self) -> bool | None:
+        """True where the whole interval is better than the floor; None where either is not known."""
+        if math.isnan(self.floor) or not self.score.n:
+            return None
+        return self.score.low > self.floor if self.higher_is_better else self.score.high < self.floor
+
+    def over_seeds(self, name: str) -> Summary:
+        """Return the summary of a METRICS number over those trials that count in it (top of this file)."""
+        counted = [r for r in self.records if r.status == "ok"] if name in OK_ONLY else self.records
+        values = [float(getattr(r, name)) for r in counted if r.updates or name not in COUNTS]
+        return summary([v for v in values if not math.isnan(v)], METRICS[name].better == "higher")
+
+    @cached_property
+    def horizon(self) -> Horizon:
+        """Median horizon over all layers."""
+        return bounded(self.records, lambda r: r.gradient_horizon)
+
+    @cached_property
+    def parameters(self) -> float:
+        """Trainable weights; nan where no trial built the model, or where equal settings gave unlike counts."""
+        counts = {r.parameters for r in self.records if r.parameters > 0}
+        return float(counts.pop()) if len(counts) == 1 else math.nan
+
+    @cached_property
+    def kernels(self) -> Counter[str]:
+        """Kernels that ran, with trials."""
+        return Counter(clean(r.kernel) for r in self.records if r.kernel)
+
+    @cached_property
+    def verdicts(self) -> Counter[str]:
+        """Stability verdicts, with trials."""
+        return Counter(clean(r.verdict) or ("diverged" if r.status == "diverged" else "n/a") for r in self.records)
+
+    @cached_property
+    def statuses(self) -> Counter[str]:
+        """How the trials ended, with trials: ok, diverged, failed, and `missing` of those that were asked for."""
+        counts: Counter[str] = Counter(r.status for r in self.records)
+        counts["missing"] = max(0, self.variant.expected - len(self.records))
+        return Counter({status: n for status, n in counts.items() if n})
+
+    @property
+    def lost(self) -> str:
+        """Word for an infinite score: how its trials were lost."""
+        ends = self.statuses
+        if ends["failed"] > ends["diverged"]:
+            return "failed"
+        return "diverged" if ends["diverged"] else "lost"  # ok, but with a score that is no number
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """The rows of one task, best median first, ties in the benchmark's order. `settings`: what only this task has."""
+
+    name: str
+    settings: dict[str, str]
+    metric: Metric
+    higher_is_better: bool
+    floor: float
+    differing: list[str]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class MachineTable:
+    """All rows of one machine; never ranked with another's. `differing`: settings in which any of its rows differ."""
+
+    fingerprint: str
+    records: list[Record]
+    groups: list[TaskGroup]
+    differing: list[str]
+    held: dict[str, str]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Rows of all tasks."""
+        return [row for group in self.groups for row in group.rows]
+
+
+def machine_table(fingerprint: str, records: list[Record], expected: Sequence[Trial]) -> MachineTable:
+    """Build the table of the records of one machine."""
+    found = grouping.variants(records, expected)
+    tasks: dict[str, list[Variant]] = defaultdict(list)
+    for variant in found:
+        tasks[_task_name(variant, found)].append(variant)
+    common = grouping.held(found)
+    groups = [_group(name, among, common) for name, among in tasks.items()]
+    used = {key for group in groups for key in group.differing}
+    differing = [key for key in grouping.differing(found) if key in used]
+    return MachineTable(fingerprint, records, groups, differing, common)
+
+
+def _task_name(variant: Variant, among: Sequence[Variant]) -> str:
+    """Return `adding`, or `adding, length 200` where tasks of that name differ in their settings."""
+    own = variant.settings
+    siblings = [v.settings for v in among if v.settings.get("task") == own.get("task")]
+    keys = [k for k in own if k.startswith("task.") and any(s.get(k) != own[k] for s in siblings)]
+    return ", ".join([clean(own.get("task", "")), *(phrase(key, own[key]) for key in keys)])
+
+
+def _group(name: str, among: list[Variant], common: dict[str, str]) -> TaskGroup:
+    differing = grouping.differing(among)
+    records = [r for v in among for r in v.records]
+    told = next((r for r in records if r.metric), records[0])
+    metric, higher, floor = metric_of(told.metric), told.higher_is_better, _floor(records)
+    floors = [own if not math.isnan(own := _floor(v.records)) else floor for v in among]
+    rows = [Row(v, v.label(differing), metric, higher, own) for v, own in zip(among, floors, strict=True)]
+    rows.sort(key=lambda row: -row.score.center if higher else row.score.center)
+    settings = {setting_title(k): among[0].shown(k) for k in among[0].settings if k.startswith("task.")}
+    settings |= {title: value for title, value in grouping.held(among).items() if title not in common}
+    return TaskGroup(name, settings, metric, higher, floor, differing, rows)
+
+
+def _floor(records: Sequence[Record]) -> float:
+    """Return what a guess scores; a trial that failed early does not know it."""
+    return next((r.floor for r in records if not math.isnan(r.floor)), math.nan)

@@ -1,0 +1,122 @@
+"""One row a variant as CSV, and one a check of a claim: full precision, METRICS names as headers, safe to open in a
+spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+
+from harness.report import claimed
+from harness.report.build import Report
+from harness.report.card import by_position, by_window, first_event
+from harness.report.columns import counted
+from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row
+from harness.report.words import NONE, clean
+from harness.stats import Summary
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Text that starts so is run as a formula by a spreadsheet."""
+
+
+def render(report: Report) -> str:
+    """Return the CSV text: a header, then one line for each variant and machine; empty cells are not known."""
+    keys = list(dict.fromkeys(key for table in report.machines for key in table.differing))
+    lines = [_cells(table, row, task, keys) for table in report.machines for task, row in _rows(table)]
+    names = list(dict.fromkeys(name for line in lines for name in line)) or ["task", "cell", "metric", "score"]
+    return _text(names, lines)
+
+
+def render_claims(report: Report) -> str:
+    """Return the CSV text of the claims: a header, then one line for each check and machine."""
+    found = [line for table in report.machines for line in claimed.lines(report.findings(table), table.fingerprint)]
+    return _text(claimed.COLUMNS, found)
+
+
+def _text(names: Sequence[str], lines: list[dict[str, object]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([safe(name) for name in names])
+    writer.writerows([[_cell(line.get(name)) for name in names] for line in lines])
+    return out.getvalue()
+
+
+def safe(text: str) -> str:
+    """Return text that a spreadsheet shows and never runs: a leading apostrophe where it would be a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) or text.startswith(_FORMULA) else text
+
+
+def _rows(table: MachineTable) -> list[tuple[str, Row]]:
+    return [(group.name, row) for group in table.groups for row in group.rows]
+
+
+def _cells(table: MachineTable, row: Row, task: str, keys: list[str]) -> dict[str, object]:
+    """Return header -> value of one row. Suffixes: _low, _high: the interval; _confidence: its coverage; _n: trials."""
+    ends = row.statuses
+    shown = {key: row.variant.shown(key) for key in keys}
+    return {
+        "task": task,
+        "cell": row.variant.cell,
+        **{key: "" if text == NONE else _setting(row, key, text) for key, text in shown.items()},
+        "metric": row.metric.name,
+        "higher_is_better": row.higher_is_better,
+        **_summary("score", row.score),
+        "floor": row.floor,
+        "beats_floor": row.beats_floor,
+        **{key: value for name in OK_ONLY[:1] for key, value in _summary(name, row.over_seeds(name)).items()},
+        "kernel": counted(row.kernels).replace(NONE, ""),
+        **{key: value for name in MEASURED for key, value in _summary(name, row.over_seeds(name)).items()},
+        "gradient_horizon": row.horizon.steps,
+        "gradient_horizon_at_least": None if math.isnan(row.horizon.steps) else row.horizon.at_least,
+        **_card(row),
+        "verdict": counted(row.verdicts),
+        **{f"trials_{end}": ends[end] for end in ("ok", "diverged", "failed", "missing")},
+        "parameters": None if math.isnan(row.parameters) else int(row.parameters),
+        **{key: value for name in OK_ONLY[1:] for key, value in _summary(name, row.over_seeds(name)).items()},
+        "fingerprint": clean(table.fingerprint),
+        "git_commit": clean(" ".join(sorted({r.git_commit for r in row.records}))),
+        "trial_ids": clean(" ".join(r.trial_id for r in row.records)),
+        "settings": row.variant.key,
+    }
+
+
+def _card(row: Row) -> dict[str, object]:
+    """Lists of the stability card, medians over seeds: by layer, by exponent, by window length."""
+    event = first_event(row)
+    layers = ("gradient_decay_by_layer", "gradient_horizon_by_layer", "lyapunov")
+    windows = {name: by_window(row, name) for name in ("truncation_cosine", "truncation_norm_ratio")}
+    return {
+        **{name: _joined(by_position(row, name)) for name in layers},
+        "truncation_k": _joined(windows["truncation_cosine"]),
+        **{name: _joined(found.values()) for name, found in windows.items()},
+        "failed_update": event and event.failed_update,
+        "failed_layer": event and event.failed_layer and clean(event.failed_layer),
+        "failed_step": event and event.failed_step,
+    }
+
+
+def _joined(values: Iterable[float]) -> str | None:
+    """Numbers in full in one cell; in brackets, so that a leading minus is not taken for a formula."""
+    text = ", ".join(map(repr, values))
+    return f"[{text}]" if text else None
+
+
+def _summary(name: str, found: Summary) -> dict[str, object]:
+    parts = {"": found.center, "_low": found.low, "_high": found.high, "_confidence": found.confidence, "_n": found.n}
+    return {name + suffix: value for suffix, value in parts.items()}
+
+
+def _setting(row: Row, key: str, text: str) -> object:
+    """A setting as it is stored; "whole" and "none" where it is null."""
+    value = row.variant.settings[key]
+    return text if value is None or isinstance(value, list | dict) else value
+
+
+def _cell(value: object) -> object:
+    """Text made safe; a float in full (repr), inf for what is lost; nothing for what is not known."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return safe(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,132 @@
+"""The report as one page: everything inline, no network, and no script but our own (by content security policy)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.metrics import METRICS
+from harness.report import notes
+from harness.report.build import Report
+from harness.report.card import card
+from harness.report.claimed import claimed, tally
+from harness.report.columns import Column, columns, legend, meanings
+from harness.report.plots import plots
+from harness.report.table import MachineTable, Row, TaskGroup
+from harness.report.words import arrow, clean, direction, number
+
+HERE = Path(__file__).parent
+MOST_TRIALS = 1_000  # rows of the list of trials; the CSV and the store hold the rest
+_BADGES = {
+    "beats_floor": {"no better than floor": "warn", "better": "good"},
+    "verdict": {"diverged": "bad", "exploding": "bad", "vanishing": "warn", "stable": "good"},
+}
+"""Colour of a cell by its column and the worst word in it. The text says the same, for who sees no colour."""
+
+
+def render(report: Report) -> str:
+    """Return the page."""
+    script, style = _file("page.js.j2"), _file("page.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _environment().get_template("page.html.j2").render(
+        report=report,
+        machines=[_machine(report, table) for table in report.machines],
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=f"sha256-{digest}",
+    )  # fmt: skip
+
+
+@cache
+def _file(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
+    """Return what the template shows of one machine, as text and lists alone."""
+    findings = report.findings(table)
+    cells = sorted({row.variant.cell for row in table.rows})
+    return {
+        "title": clean(table.fingerprint) or "unnamed machine",
+        "claims": claimed(findings),
+        "tally": tally(findings),
+        "answers": report.answers(table),
+        "score": _table(table, columns(table)),
+        "stability": _table(table, card(table)),
+        "filters": _filters(table),
+        "rows": len(table.rows),
+        "held": table.held,
+        "legends": [("Columns", legend(table)), ("Columns of stability", meanings(card(table)))],
+        "reading": notes.reading(table, bool(findings)) + notes.unfinished(report, table),
+        "troubles": notes.troubles(table),
+        "plots": [(group.name, plots(group, cells)) for group in table.groups],
+        "trials": _trials(table),
+        "most_trials": MOST_TRIALS,
+        "origin": notes.origin(table),
+    }
+
+
+def _table(table: MachineTable, found: list[Column]) -> dict[str, Any]:
+    return {"columns": found, "groups": [_group(group, found) for group in table.groups]}
+
+
+def _group(group: TaskGroup, found: list[Column]) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "metric": f"{group.metric.title} {arrow(group.higher_is_better)} {direction(group.higher_is_better)}",
+        "floor": number(group.floor, group.metric.format),
+        "settings": group.settings,
+        "rows": [_row(group, row, found) for row in group.rows],
+    }
+
+
+def _row(group: TaskGroup, row: Row, found: list[Column]) -> dict[str, Any]:
+    """Return the cells of one row and what it is filtered by."""
+    facets = {"task": [group.name], "cell": [row.variant.cell], "verdict": sorted(row.verdicts)}
+    return {"facets": json.dumps(facets), "cells": [_cell(column, row) for column in found]}
+
+
+def _cell(column: Column, row: Row) -> dict[str, str]:
+    """Return text, sort key ("" sorts last) and badge colour of one cell."""
+    text, value = column.text(row), column.sort(row)
+    if isinstance(value, float):
+        value = "" if math.isnan(value) else repr(value).replace("inf", "Infinity")
+    badge = next((color for word, color in _BADGES.get(column.name, {}).items() if word in text), "")
+    return {"text": text, "sort": str(value), "badge": badge}
+
+
+def _filters(table: MachineTable) -> dict[str, list[str]]:
+    """Return the choices of each filter; one choice is none."""
+    choices = {
+        "task": [group.name for group in table.groups],
+        "cell": sorted({row.variant.cell for row in table.rows}),
+        "verdict": sorted({name for row in table.rows for name in row.verdicts}),
+    }
+    return {name: values for name, values in choices.items() if len(values) > 1}
+
+
+def _trials(table: MachineTable) -> list[list[str]]:
+    """Return the records behind the table: what each number can be traced to."""
+    out = []
+    for group in table.groups:
+        for row in group.rows:
+            for r in row.records:
+                shown = [number(getattr(r, name), METRICS[name].format) for name in ("tokens_per_second", "seconds")]
+                score = number(r.score, group.metric.format)
+                out.append([r.trial_id, group.name, row.label, str(r.seed), r.status, score, r.verdict, *shown])
+    return [[clean(text) for text in line] for line in out]

@@ -1,0 +1,84 @@
+"""The report as GitHub Markdown: one table a task, notes below."""
+
+from __future__ import annotations
+
+import re
+
+from harness.report import notes
+from harness.report.build import Report
+from harness.report.card import card
+from harness.report.claimed import Claimed, claimed, tally
+from harness.report.columns import Column, columns, legend, meanings
+from harness.report.table import MachineTable, TaskGroup
+from harness.report.words import direction, number
+
+_SPECIAL = re.compile(r"[\\`*|~$&<>]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
+
+
+def escape(text: str) -> str:
+    """Return text on one line that Markdown shows as it is: no cell, tag, link or emphasis can be opened by a name."""
+    entities = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+    return _SPECIAL.sub(lambda m: entities.get(m[0], "\\" + m[0]), " ".join(text.split()))
+
+
+def render(report: Report) -> str:
+    """Return the Markdown text."""
+    parts = [f"# {escape(report.name)}", escape(report.question), f"**{escape(report.status)}**"]
+    parts += [f"> **Note:** {escape(warning)}" for warning in report.warnings]
+    for i, table in enumerate(report.machines, 1):
+        if len(report.machines) > 1:
+            parts.append(f"## Machine {i} of {len(report.machines)}: {escape(table.fingerprint)}")
+        parts += _machine(report, table)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _machine(report: Report, table: MachineTable) -> list[str]:
+    findings = report.findings(table)
+    claims = ["### Claims", escape(tally(findings)), "\n".join(map(_claim, claimed(findings)))] if findings else []
+    found = [f"* **{escape(a.task)}**: {escape(a.lead)} {escape(a.rest)}" for a in report.answers(table)]
+    parts = [*claims, "\n".join(found)]
+    for group in table.groups:
+        parts += [_heading(group), _table(columns(table, group), group)]
+        parts += [f"Stability on {escape(group.name)}:", _table(card(table, group), group)]
+    if table.held:
+        parts.append("Held equal: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in table.held.items()) + ".")
+    parts += ["### Columns", _bullets([f"**{escape(t)}**: {escape(d)}" for t, d in legend(table)])]
+    parts += ["### Columns of stability", _bullets([f"**{escape(t)}**: {escape(d)}" for t, d in meanings(card(table))])]
+    parts += [
+        "### How to read it",
+        _bullets(_escaped(notes.reading(table, bool(findings)) + notes.unfinished(report, table))),
+    ]
+    if wrong := notes.troubles(table):
+        parts += ["### What went wrong", _bullets(_escaped(wrong))]
+    return [*parts, "### Machine and versions", _terms(notes.origin(table))]
+
+
+def _claim(claim: Claimed) -> str:
+    """A claim, its verdict and its numbers, as one item of a list."""
+    lines = [f"* **{claim.verdict}**: {escape(claim.text)} ({escape(claim.source)})"]
+    return "\n".join([*lines, *(f"  * {escape(line)}" for line in claim.evidence)])
+
+
+def _heading(group: TaskGroup) -> str:
+    floor = number(group.floor, group.metric.format)
+    own = ", ".join(f"{escape(k)} {escape(v)}" for k, v in group.settings.items())
+    told = f"{escape(group.metric.title)}: {direction(group.higher_is_better)}, floor {floor}"
+    return f"### {escape(group.name)}\n\n{told}." + (f" {own}." if own else "")
+
+
+def _table(found: list[Column], group: TaskGroup) -> str:
+    lines = [[escape(c.title) for c in found], ["---:" if c.numeric else "---" for c in found]]
+    lines += [[escape(c.text(row)) for c in found] for row in group.rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _terms(pairs: list[tuple[str, str]]) -> str:
+    return _bullets([f"**{escape(name)}**: {escape(meaning)}" for name, meaning in pairs])
+
+
+def _escaped(lines: list[str]) -> list[str]:
+    return [escape(line) for line in lines]
+
+
+def _bullets(lines: list[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)

@@ -1,0 +1,91 @@
+"""The report in a terminal: one rich table a task, with as many columns as fit."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.report import notes
+from harness.report.build import Report
+from harness.report.card import card
+from harness.report.claimed import claimed, tally
+from harness.report.columns import Column, columns
+from harness.report.table import MachineTable, TaskGroup
+from harness.report.words import direction, number
+
+_STYLES = {
+    "no better than floor": "yellow",
+    "holds": "green", "does not hold": "red", "inconclusive": "yellow",
+    "diverged": "red", "exploding": "red", "vanishing": "yellow", "stable": "green",
+}  # fmt: skip
+MOST_TROUBLES = 10  # lines; the rest stands in the files
+
+
+def render(console: Console, report: Report) -> None:
+    """Print the report. Names are printed as text: no markup or control code in them is obeyed."""
+    console.print(Text(report.name, style="bold"))
+    console.print(Text(report.question))
+    console.print(Text(report.status))
+    for warning in report.warnings:
+        console.print(Text(warning, style="yellow"))
+    for i, table in enumerate(report.machines, 1):
+        if len(report.machines) > 1:
+            console.rule(Text(f"machine {i} of {len(report.machines)}: {table.fingerprint}"))
+        _machine(console, report, table)
+
+
+def _machine(console: Console, report: Report, table: MachineTable) -> None:
+    findings = report.findings(table)
+    for claim in claimed(findings):
+        console.print()
+        console.print(Text.assemble((claim.verdict, _STYLES[claim.verdict]), f": {claim.text} ", (claim.source, "dim")))
+        for line in claim.evidence:
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
+    if findings:
+        console.print()
+        console.print(Text(tally(findings), style="bold"))
+    for group, answer in zip(table.groups, report.answers(table), strict=True):
+        console.print()
+        console.print(_table(console.width, table, group))
+        console.print(Text(answer.lead[0].upper() + answer.lead[1:], style="bold"), Text(answer.rest))
+    wrong = notes.troubles(table)
+    if wrong:
+        console.print()
+        console.print(Text("What went wrong", style="bold"))
+    for line in wrong[:MOST_TROUBLES]:
+        console.print(Text(f"  {line}", style="red"))
+    if len(wrong) > MOST_TROUBLES:
+        console.print(Text(f"  and {len(wrong) - MOST_TROUBLES} more, in the files"))
+
+
+def _table(width: int, table: MachineTable, group: TaskGroup) -> Table:
+    """Return the table of one task, within `width` characters where its narrowest form fits at all."""
+    floor = number(group.floor, group.metric.format)
+    title = f"{group.name}: {group.metric.title}, {direction(group.higher_is_better)}, floor {floor}"
+    out = Table(title=Text(title, style="bold"), title_justify="left", header_style="dim")
+    main = columns(table, group)
+    rest = [column for column in card(table, group) if column.name not in {c.name for c in main}]
+    for column in (found := _fitting(width, main + rest, group)):
+        justify = "right" if column.numeric else "left"
+        out.add_column(Text(column.title), justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    for row in group.rows:
+        out.add_row(*(_cell(column.text(row)) for column in found))
+    return out
+
+
+def _fitting(width: int, found: list[Column], group: TaskGroup) -> list[Column]:
+    """Keep the columns that fit side by side, those of small weight first; those of weight 0 always."""
+    left, kept = width - 1, set()
+    for column in sorted(found, key=lambda c: c.weight):
+        size = max(cell_len(text) for text in (column.title, *map(column.text, group.rows))) + 3
+        if column.weight == 0 or size <= left:
+            kept.add(column.name)
+            left -= size
+    return [column for column in found if column.name in kept]
+
+
+def _cell(text: str) -> Text:
+    return Text(text, style=_STYLES.get(text, ""))

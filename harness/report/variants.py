@@ -1,0 +1,149 @@
+"""Records to variants: all settings equal but the seed. Says which settings differ, are held, or cannot matter."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UserError
+from harness.record import Record
+from harness.report.words import NONE, NULL, clean, phrase, setting_title, setting_value
+from harness.trial import Trial
+
+_TRIED: dict[str, tuple[Any, Any]] = {
+    "bptt_length": (None, 1),
+    "bptt_stride": (None, 1),
+    "bidirectional": (False, True),
+    "attention": ("none", "dot"),
+    "beam_width": (1, 2),
+    "dropout": (0.0, 0.5),
+    "kernel": ("fused", "loop"),
+}
+"""Two values of each setting that can be without effect: where both normalise to one trial, it cannot matter."""
+_FIRST = ("bptt_length", "bptt_stride", "clip_norm")  # the project's question comes before other settings
+_ORDER = {name: i for i, name in enumerate([*_FIRST, *(f for f in Trial.model_fields if f not in _FIRST)])}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of a sweep without its seed.
+
+    settings: flat, without seed: "hidden_size", "cell" (its name), "cell.activation", "task", "task.length", ...
+    unused: those of them that cannot matter to this variant. records: in the order of their seeds. expected: trials
+    that the benchmark asks for, 0 where unknown.
+    """
+
+    key: str
+    settings: dict[str, Any]
+    unused: frozenset[str]
+    records: tuple[Record, ...]
+    expected: int
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell."""
+        return clean(self.settings.get("cell", ""))
+
+    def shown(self, setting: str) -> str:
+        """Return a setting's value for a reader; a dash where it cannot matter or does not exist."""
+        if setting in self.unused or setting not in self.settings:
+            return NONE
+        return setting_value(setting, self.settings[setting])
+
+    def telling(self, setting: str) -> bool:
+        """True where a setting is worth naming: it matters, and is set, or its null means something of its own."""
+        return self.shown(setting) != NONE and (self.settings[setting] is not None or setting in NULL)
+
+    def label(self, differing: Sequence[str]) -> str:
+        """Return a short name: `lstm · BPTT 16 · clip none`."""
+        told = [phrase(key, self.settings[key]) for key in differing if self.telling(key)]
+        return " · ".join([self.cell, *told])
+
+
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without seed, with `task` and `cell` spread: {"cell": "elman", "cell.activation": "tanh"}."""
+    out: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            out[key] = value.get("name", "")
+            out |= {f"{key}.{inner}": v for inner, v in value.items() if inner != "name"}
+        elif key != "seed":
+            out[key] = value
+    return out
+
+
+def key_of(settings: dict[str, Any]) -> str:
+    """Return one text for equal settings, whatever the seed."""
+    return json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True)
+
+
+def variants(records: Iterable[Record], expected: Iterable[Trial]) -> list[Variant]:
+    """Group records into variants, in the order of `expected`, then of appearance; those without record are absent."""
+    asked: dict[str, int] = defaultdict(int)
+    for trial in expected:
+        asked[key_of(trial.model_dump(mode="json"))] += 1
+    grouped: dict[str, list[Record]] = {key: [] for key in asked}
+    for record in records:
+        grouped.setdefault(key_of(record.settings()), []).append(record)
+    return [_variant(key, found, asked.get(key, 0)) for key, found in grouped.items() if found]
+
+
+def _variant(key: str, records: list[Record], expected: int) -> Variant:
+    settings = records[0].settings()
+    ordered = tuple(sorted(records, key=lambda r: r.seed))
+    return Variant(key, flat(settings), unused(settings, ordered), ordered, expected)
+
+
+def unused(settings: dict[str, Any], records: Iterable[Record]) -> frozenset[str]:
+    """Return the settings that cannot matter, as `Trial.normalised` knows them.
+
+    Where the cell or task is not installed here, the records tell: one that ended well without any lag of the gradient
+    through time belongs to a cell that carries nothing.
+    """
+    try:
+        trial = Trial(**settings)
+        pairs = {key: [trial.model_copy(update={key: v}).normalised() for v in two] for key, two in _TRIED.items()}
+        return frozenset(key for key, (one, other) in pairs.items() if one == other)
+    except (UserError, ValueError):
+        memoryless = any(r.status == "ok" and not r.gradient_lags and r.verdict == "n/a" for r in records)
+        return frozenset({"bptt_length", "bptt_stride", "bidirectional"} if memoryless else ())
+
+
+def differing(among: Sequence[Variant]) -> list[str]:
+    """Return the settings, besides task and cell, in which variants differ, cell's own settings first."""
+    return [key for key in _keys(among) if _differs(key, among)]
+
+
+def held(among: Sequence[Variant]) -> dict[str, str]:
+    """Return {title: value} of the settings that are equal for all variants to which they matter."""
+    out = {}
+    for key in _keys(among):
+        having = [v for v in among if key in v.settings and key not in v.unused]
+        if not having or _differs(key, among) or not having[0].telling(key):
+            continue
+        owners = "/".join(dict.fromkeys(v.cell for v in having)) if key.startswith("cell.") else ""
+        out[f"{owners} {setting_title(key)}".strip()] = having[0].shown(key)
+    return out
+
+
+def _keys(among: Sequence[Variant]) -> list[str]:
+    found = dict.fromkeys(key for v in among for key in v.settings if key not in ("task", "cell"))
+    own = [key for key in found if key.startswith("cell.")]
+    rest = [key for key in found if not key.startswith(("cell.", "task."))]
+    return [*own, *sorted(rest, key=lambda key: _ORDER.get(key, len(_ORDER)))]
+
+
+def _differs(key: str, among: Sequence[Variant]) -> bool:
+    """True where variants differ in a setting that matters to them, or one of a cell has it and another lacks it."""
+    values: set[str] = set()
+    present: dict[str, set[bool]] = defaultdict(set)
+    for variant in among:
+        if key in variant.unused:
+            continue
+        present[variant.cell].add(key in variant.settings)
+        if key in variant.settings:
+            values.add(json.dumps(variant.settings[key], sort_keys=True))
+    return len(values) > 1 or any(len(found) > 1 for found in present.values())

@@ -1,0 +1,176 @@
+"""A benchmark file into a Benchmark: a question and its trials, every fault of the file reported at once.
+
+    question: Which cell learns the longest sum?
+    name: sums                          # optional: the file's name without .yaml
+    seeds: 3                            # 0, 1, 2; or a list
+    set: {examples: 10000}              # settings of every trial; a list sweeps
+    sweep:                              # grids: each is the product of its lists, over `set`
+      - task: {name: adding, length: [50, 100]}
+        cell: [elman, gru, lstm]
+
+Settings are the fields of `harness/trial.py`; a task or cell is a name, or {name, its settings}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field as Limits
+
+from harness import claimfile, yamlfile
+from harness.claims import Claim
+from harness.errors import Fault, UserError
+from harness.grid import Grid, Key, Reader
+from harness.override import Override, read_all
+from harness.trial import Trial
+from harness.wording import Field, shown
+from harness.yamlfile import Document
+
+MAX_TRIALS = 100_000
+KEYS = ("question", "name", "seeds", "set", "sweep", "claims")
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9_-])?")
+SLUG_WORDS = "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit, the last no '.'"
+
+_SEED_COUNT = Field(Annotated[int, Limits(ge=1, le=MAX_TRIALS)])
+_SEED = Field(Annotated[int, Limits(ge=0, lt=2**32)])
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A question and the trials that answer it, in the order in which they run."""
+
+    name: str
+    question: str
+    path: Path
+    trials: tuple[Trial, ...]
+    overridden: bool = False
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def report_name(self) -> str:
+        """File name of the report. Records are shared; a report of other settings never replaces the plain one."""
+        if not self.overridden:
+            return self.name
+        digest = hashlib.sha256("".join(sorted(trial.id for trial in self.trials)).encode())
+        return f"{self.name}-set-{digest.hexdigest()[:6]}"
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
+    """Return the benchmark in a file with `key=value` overrides applied; UserError carries every fault found."""
+    document = yamlfile.read(path)
+    faults: list[Fault] = []
+    given = read_all(overrides, faults)
+    reader = Reader(document.where, faults)
+    if document.data is None:
+        reader.refuse("the file is empty", (), "a question and a sweep", "see benchmarks/quick.yaml")
+        raise UserError(faults)
+    top = reader.mapping(document.data, (), f"a mapping with the keys {', '.join(KEYS)}")
+    for key in top:
+        if key not in KEYS:
+            reader.unknown("key", key, (key,), KEYS)
+    name = _name(top, Path(path), reader, given)
+    question = _question(top, reader) if top else ""
+    seeds = _seeds(top.get("seeds", 1), reader, ("seeds",))
+    sweeps = [_grids(top, document, reader, top.get("set"))] if top.get("sweep") or not top.get("claims") else []
+    written = reader.each(top["claims"], ("claims",)) if "claims" in top else []
+    parts = [(reader.mapping(part, at, "a claim: its sentence, sweep and checks"), at) for part, at in written]
+    sweeps += [_grids(part, document, reader, top.get("set"), at) for part, at in parts]
+    for override in given:
+        if override.key == "seeds":
+            seeds = _seeds(override.value, Reader(override.where, faults), ())
+        override.apply([grid for grids in sweeps for grid in grids], faults)
+    if not faults:
+        trials = [_expand(grids, seeds, document, faults) for grids in sweeps]
+    claims: list[Claim] = []
+    if not faults:
+        of_claims = trials[len(trials) - len(parts) :]
+        claims = [_claim(part, own, reader, at) for (part, at), own in zip(parts, of_claims, strict=True)]
+    if faults:
+        raise UserError(dict.fromkeys(faults))
+    overridden = any(override.key != "name" for override in given)
+    distinct = {trial.id: trial for own in trials for trial in own}
+    return Benchmark(name, question, Path(path), tuple(distinct.values()), overridden, tuple(claims))
+
+
+def _question(top: dict[str, Any], reader: Reader) -> str:
+    question = top.get("question")
+    text = " ".join(question.split()) if isinstance(question, str) else ""
+    if not text or len(text) > 1_000 or not text.isprintable():
+        what = f"got {shown(question)}" if "question" in top else "no question"
+        reader.refuse(what, ("question",), "the question that this benchmark answers: up to 1,000 printable characters")
+    return text
+
+
+def _name(top: dict[str, Any], path: Path, reader: Reader, given: list[Override]) -> str:
+    """Return the name that becomes a folder: a plain slug, so that it can name no other place."""
+    name, where = top.get("name", path.stem), reader.where(("name",))
+    for override in given:
+        if override.key == "name":
+            name, where = override.value, override.where(())
+    if isinstance(name, str) and SLUG.fullmatch(name):
+        return name
+    slug = re.sub(r"[^a-z0-9_-]+", "-", str(name)[:64].lower()).strip("-_")
+    quoted = slug if isinstance(name, str) else f"'{slug}'"
+    what = f"{shown(name)} cannot name a benchmark"
+    reader.faults.append(Fault(what, where, SLUG_WORDS, f"name: {quoted}" if slug else ""))
+    return ""
+
+
+def _seeds(value: object, reader: Reader, key: tuple[str, ...]) -> Sequence[int]:
+    """Return the seeds: 0 .. n-1 for a number n, or the list as given."""
+    before = len(reader.faults)
+    if not isinstance(value, list):
+        counts = reader.values(_SEED_COUNT, value, key)
+        return range(counts[0]) if len(reader.faults) == before else ()
+    seeds = reader.values(_SEED, value, key)
+    if len(reader.faults) == before and len(set(seeds)) < len(seeds):
+        twice = next(seed for index, seed in enumerate(seeds) if seed in seeds[:index])
+        reader.refuse(f"seed {twice} stands in the list twice", key, "distinct seeds")
+    return seeds
+
+
+def _claim(part: dict[str, Any], trials: tuple[Trial, ...], reader: Reader, key: Key) -> Claim:
+    """Return a claim with its trials and checks."""
+    for name in part:
+        if name not in claimfile.KEYS:
+            reader.unknown("key", name, (*key, name), claimfile.KEYS)
+    source = claimfile.text(part, "source", reader, key)
+    return Claim(
+        claimfile.text(part, "claim", reader, key), source, trials, claimfile.checks(part, trials, reader, key)
+    )
+
+
+def _grids(top: dict[str, Any], document: Document, reader: Reader, shared: object, at: Key = ()) -> list[Grid]:
+    """Return the grids of `sweep`, each on top of the `set` of its claim and of the file; without one, `set` alone."""
+    common = reader.settings(shared, ("set",)) if shared is not None else {}
+    if at and top.get("set") is not None:
+        common |= reader.settings(top["set"], (*at, "set"))
+    sweep = top.get("sweep")
+    if sweep is None:
+        return [Grid(document.where((*at, "set")), common)]
+    grids = []
+    for part, key in reader.each(sweep, (*at, "sweep")):
+        own = reader.settings(part, key)
+        grids.append(Grid(document.where(key), common | own))
+    return grids
+
+
+def _expand(grids: list[Grid], seeds: Sequence[int], document: Document, faults: list[Fault]) -> tuple[Trial, ...]:
+    """Return the distinct trials: seed by seed, so that a sweep that stops early has seen each variant."""
+    for grid in grids:
+        for kind in ("task", "cell"):
+            if kind not in grid.choices:
+                faults.append(Fault(f"no {kind}", grid.where, f"a {kind} in the grid or in `set`"))
+    if faults:
+        return ()
+    size = sum(grid.size() for grid in grids) * len(seeds)
+    if size > MAX_TRIALS:
+        faults.append(Fault(f"{size:,} trials", document.where(("sweep",)), f"at most {MAX_TRIALS:,} in one benchmark"))
+        return ()
+    variants = {trial.canonical(): trial for grid in grids for trial in grid.variants(faults)}
+    return tuple(trial.model_copy(update={"seed": seed}) for seed in seeds for trial in variants.values())

@@ -1,0 +1,87 @@
+"""What all tests share: a results folder, a record, and the rule that CI skips nothing but missing hardware."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import machine
+from harness.record import Record
+
+# Before torch is imported, here or in a child. Threads that spin for a core which another process holds are slow: on
+# two busy cores test_lyapunov, test_free_running and test_encoder_decoder took 121 s with two threads, 30 s with one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+EXCUSED = ("gpu",)
+"""Markers whose tests may be skipped in CI, because only hardware can make them run."""
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """An empty results folder."""
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    """Build a record of a trial that went well, with any field changed."""
+
+    def build(trial_id: str = "0123456789abcdef", **changes: object) -> Record:
+        asked = {"trial_id": trial_id, "benchmark": "quick", "trial": "{}", "task": "adding", "cell": "any", "seed": 0}
+        return Record(**{**asked, "status": "ok", "metric": "mse", "score": 0.125, **changes})
+
+    return build
+
+
+@pytest.fixture
+def run_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start Python code in a process of its own; whatever still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(code: str, *args: str, before: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
+        command = [*before, sys.executable, "-c", textwrap.dedent(code), *args]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, **{**pipes, **options}))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if not machine.gpu_names():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """In CI a skipped test is a failed one: what is never run is not tested."""
+    report = yield
+    excused = any(item.get_closest_marker(name) for name in EXCUSED) or hasattr(report, "wasxfail")
+    return report if excused else _no_skip(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    """The same for a file that skips itself while it is collected."""
+    return _no_skip((yield))
+
+
+def _no_skip(report: pytest.TestReport | pytest.CollectReport):
+    """Turn a skip into a failure in CI."""
+    if IN_CI and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where only {', '.join(EXCUSED)} may be: {report.longrepr}"
+    return report

@@ -1,0 +1,192 @@
+"""Bad input through the command itself: exit 2, the place and what is allowed, no traceback, and nothing written."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import spec
+from harness.cli import main
+from harness.errors import UserError
+from harness.store import open_folder
+
+TEXT = """\
+question: Is bad input refused?
+set: {hidden_size: 4, examples: 64, evaluations: 1}
+sweep:
+  - task: {name: digits, steps: 8}
+    cell: elman
+    bptt_length: [4, null]
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def refused(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must be refused and return what it said."""
+
+    def command(*words: str, code: int = 2) -> str:
+        before = sorted(here.rglob("*"))
+        assert main(words) == code
+        said = capsys.readouterr()
+        assert not said.out and "Traceback" not in said.err and said.err.startswith("error: ")
+        assert sorted(here.rglob("*")) == before, "something was written"
+        return said.err
+
+    return command
+
+
+FILES = {
+    "empty": ("", "x.yaml:1: the file is empty"),
+    "list": ("- a\n- b\n", "x.yaml:1: got ['a', 'b']\n  allowed: a mapping with the keys question, name, seeds"),
+    "misspelt key": (TEXT.replace("sweep", "sweeep"), "x.yaml:3: sweeep: unknown key 'sweeep'"),
+    "misspelt setting": (TEXT.replace("bptt_len", "bptt_lent"), "try: did you mean 'bptt_length'?"),
+    "misspelt cell": (TEXT.replace("elman", "elmann"), "x.yaml:5: sweep[0].cell: unknown cell 'elmann'"),
+    "misspelt task": (TEXT.replace("digits", "digit"), "did you mean 'digits'?"),
+    "tag": (TEXT.replace("elman", "!!python/object/apply:os.system ['touch owned']"), "x.yaml:5: sweep[0].cell: tag"),
+    "twice": (TEXT + "    cell: gru\n", "x.yaml:7: sweep[0].cell: duplicate key: it stands on line 5 already"),
+    "anchor": (TEXT.replace("elman", "&a elman"), "x.yaml:5: sweep[0].cell: anchor &a: anchors are not read"),
+    "bomb": ("a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "x.yaml:2: b: anchor &b"),
+    "text number": (TEXT + "    learning_rate: 1e-3\n", "x.yaml:7: sweep[0].learning_rate: 1e-3 is text"),
+    "negative": (TEXT.replace("size: 4", "size: -4"), "x.yaml:2: set.hidden_size: got -4\n  allowed: a whole number"),
+    "zero": (TEXT.replace("[4,", "[0,"), "x.yaml:6: sweep[0].bptt_length[0]: got 0\n  allowed: a whole number"),
+    "syntax": (TEXT.replace("[4,", "[4"), "x.yaml:6"),
+    "binary": ("\0\1\2", "NUL"),
+    "hostile name": ("name: ../../x\n" + TEXT, "x.yaml:1: name: '../../x' cannot name a benchmark"),
+}
+
+
+@pytest.mark.parametrize("verb", ["show", "run", "report"])
+@pytest.mark.parametrize("case", FILES)
+def test_a_bad_file_is_refused_by_every_verb(here: Path, refused: Callable[..., str], case: str, verb: str) -> None:
+    text, words = FILES[case]
+    (here / "x.yaml").write_text(text)
+    assert words in refused(verb, "x.yaml")
+
+
+def test_all_faults_of_a_file_and_of_the_command_come_at_once(here: Path, refused: Callable[..., str]) -> None:
+    (here / "x.yaml").write_text(TEXT.replace("elman", "elmann").replace("size: 4", "size: 0"))
+    said = refused("run", "x.yaml", "--set", "layers=0", "--set", "name=/etc/x")
+    places = ["--set name=/etc/x", "x.yaml:2: set.hidden_size", "x.yaml:5: sweep[0].cell", "--set layers=0"]
+    assert said.count("error: ") == 4 and all(f"error: {place}: " in said for place in places)
+
+
+def test_a_file_of_100_megabytes_is_answered_at_once(here: Path, refused: Callable[..., str]) -> None:
+    with (here / "x.yaml").open("wb") as file:
+        file.write(b"a: 1\n")
+        file.truncate(100_000_000)
+    begin = time.process_time()
+    assert "x.yaml: 100,000,000 bytes; a benchmark file has at most 1,000,000" in refused("run", "x.yaml")
+    assert time.process_time() - begin < 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run"], "Missing argument 'FILE'"),
+        (["run", "absent.yaml"], "absent.yaml: no such file"),
+        (["run", "."], "a folder"),
+        (["run", "a\0b"], "not a possible file name"),
+        (["runn", "x.yaml"], "'runn'"),
+        (["run", "x.yaml", "--sett", "a=1"], "--sett"),
+        (["run", "x.yaml", "--on", "moon"], "'moon' is not one of"),
+        (["run", "x.yaml", "--max-concurrent", "0"], "--max-concurrent"),
+        (["run", "x.yaml", "--max-concurrent", "two"], "--max-concurrent"),
+        (["run", "x.yaml", "--set", "cell=elmann"], "--set cell=elmann: unknown cell"),
+        (["run", "x.yaml", "--results", "r\0"], "--results"),
+        (["list", "cels"], "'cels' is not one of"),
+        (["report", "x.yaml"], "harness run"),
+        (["report", "."], "no stored trial"),
+        (["report", "x\0y"], "not a possible file name"),
+    ],
+)
+def test_a_bad_command_line_is_refused(here: Path, refused: Callable[..., str], words: list[str], said: str) -> None:
+    (here / "x.yaml").write_text(TEXT)
+    assert said in refused(*words)
+
+
+HOSTILE = [
+    "../../x", "/etc/x", "a/b", "a\\b", "..", ".", "", " ", "x.", ".x", "-x", "x" * 300, "a\nb", "a\0b", "a b", "Ä",
+    "\u202etxt", "\uff0e\uff0e", "con:", "x\u200b", "~", "$HOME", "a\tb", "UPPER", "a\u0307", "%2e%2e",
+]  # fmt: skip
+
+
+@given(st.text(max_size=80) | st.text("abz09._-", max_size=70) | st.sampled_from(HOSTILE))
+def test_a_name_that_is_taken_is_one_plain_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    root = tmp_path_factory.getbasetemp()
+    path = root / "named.yaml"
+    path.write_text(TEXT)
+    try:
+        taken = spec.load(path, [f"name={name}"]).name
+    except UserError as error:
+        assert str(error).isprintable() or str(error).replace("\n", "").isprintable()
+    else:
+        assert taken == name and taken.isascii() and 0 < len(taken) <= 64
+        assert (root / taken).resolve().parent == root.resolve() and not taken.endswith(".")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_reaches_no_folder(here: Path, refused: Callable[..., str], name: str) -> None:
+    (here / "x.yaml").write_text(TEXT)
+    said = refused("run", "x.yaml", "--set", f"name={name}")
+    assert "cannot name a benchmark" in said or "no value" in said
+    assert all(character.isprintable() for character in said.replace("\n", "")) and len(said) < 700
+
+
+@pytest.mark.parametrize("results", ["x.yaml", "x.yaml/r", "/proc/r", "n" * 300])
+def test_an_unwritable_results_folder_is_refused_before_anything_runs(
+    here: Path, refused: Callable[..., str], results: str
+) -> None:
+    (here / "x.yaml").write_text(TEXT)
+    said = refused("run", "x.yaml", "--on", "inline", "--results", results)
+    assert "cannot write results" in said and "another one for the results" in said
+
+
+def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with no file allowed to grow beyond `size` bytes, as on a disk that is full."""
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
+    code += "from harness.cli import main; sys.exit(main(sys.argv[2:]))"
+    command = [sys.executable, "-c", code, str(size), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(here: Path) -> None:
+    (here / "x.yaml").write_text(TEXT)
+    run = ["run", "x.yaml", "--on", "inline", "--wandb", "off"]
+    for size, stored in ((1_000, 0), (20_000, 2)):  # too little for a record; enough for records, not for the page
+        done = limited(size, *run)
+        assert done.returncode == 75, done.stderr
+        assert "Traceback" not in done.stderr and "File too large" in done.stderr and "same command" in done.stderr
+        assert len(open_folder(here / "results" / "x")) == stored
+        assert not list((here / "results").rglob(".tmp-*"))
+    before = [path.stat().st_mtime_ns for path in sorted(here.rglob("*.parquet"))]
+    assert limited(10**9, *run).returncode == 0
+    assert before == [path.stat().st_mtime_ns for path in sorted(here.rglob("*.parquet"))]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_far_it_is(here: Path, number: int) -> None:
+    (here / "x.yaml").write_text("seeds: 500\n" + TEXT)
+    command = [sys.executable, "-m", "harness", "run", "x.yaml", "--on", "inline", "--wandb", "off"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while not list(here.rglob("*.parquet")) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    stored = len(open_folder(here / "results" / "x"))
+    assert process.returncode == 75 and stored
+    assert said == f"error: stopped; {stored} of 1000 trials are stored; type the same command to go on\n"

@@ -1,0 +1,234 @@
+"""The page in a real headless Chromium: no error, no network, sorts, filters, and shows what the records hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from report_records import failed, grid, realistic, record
+
+from harness import report
+from harness.claims import Claim, Compare
+from harness.report.build import build
+from harness.report.card import card
+from harness.report.columns import columns
+from harness.trial import Trial
+
+pytestmark = pytest.mark.browser
+QUESTION = "Which recurrent cell, how far back in time, and where to clip?"
+CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--window-size=1400,1000",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def claims(trials: list[Trial]) -> tuple[Claim, ...]:
+    """One claim of each verdict, by seeds that do not suffice for more."""
+    one, other = ({"cell": c, "task": "digits", "clip_norm": 1.0, "bptt_length": 16} for c in ("gru", "elman"))
+    checks = [Compare("parameters", "greater", one, other), Compare("parameters", "less", one, other)]
+    checks.append(Compare("score", "better", one, other))
+    return tuple(Claim(f"{c.relation} {c.measure}", "a book", tuple(trials), (c,)) for c in checks)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    records, trials = realistic()
+    return report.write("quick", QUESTION, records, trials, tmp_path_factory.mktemp("report"), claims(trials))["html"]
+
+
+@pytest.fixture
+def page(browser, written: Path):
+    browser.get_log("browser"), browser.get_log("performance")
+    browser.get(written.as_uri())
+    yield browser
+    assert browser.get_log("browser") == []  # no error, no warning, nothing refused by the security policy
+
+
+def find_all(page, css: str) -> list:
+    return page.find_elements("css selector", css)
+
+
+def cells(page, title: str, table: str = "table-1") -> list[list[str]]:
+    """Texts of a column by task, as they stand on the page; hidden rows left out."""
+    script = """
+    const table = document.getElementById(arguments[1]);
+    const titles = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
+    return [...table.tBodies].map((body) => [...body.querySelectorAll("tr.row")].filter((row) => !row.hidden)
+      .map((row) => row.cells[titles.indexOf(arguments[0])].textContent.trim()));"""
+    return page.execute_script(script, title, table)
+
+
+def press(page, title: str) -> str:
+    """Press the button in a column's head and return its aria-sort."""
+    head = next(h for h in find_all(page, "table.variants thead th") if h.text.replace("\n", " ").strip(" ▴▾") == title)
+    head.find_element("css selector", "button").send_keys("\ue007")  # Enter: a keyboard must do
+    return head.get_attribute("aria-sort")
+
+
+def test_the_page_shows_what_the_records_hold(page) -> None:
+    records, trials = realistic()
+    (table,) = build("quick", QUESTION, records, trials).machines
+    for column in columns(table):
+        assert cells(page, column.title) == [[column.text(row) for row in group.rows] for group in table.groups]
+    for column in card(table):
+        shown = [[column.text(row) for row in group.rows] for group in table.groups]
+        assert cells(page, column.title, "stability-1") == shown
+    rows = "[...document.querySelectorAll('details tbody tr')]"
+    listed = page.execute_script(f"return {rows}.map((row) => [0, 4].map((i) => row.cells[i].textContent))")
+    assert sorted(map(tuple, listed)) == sorted((r.trial_id, r.status) for r in records)
+    assert page.title == "quick" and QUESTION in page.find_element("css selector", "header").text
+
+
+def test_each_claim_stands_with_its_verdict_and_numbers(page) -> None:
+    rows = [row.text for row in find_all(page, ".claims tbody tr")]
+    assert [row.split("\n")[0].strip() for row in rows] == [
+        "holds greater parameters", "does not hold less parameters", "inconclusive better score",
+    ]  # fmt: skip
+    assert "better in 3 of 3 seeds (sign test p = 0.12)" in rows[2] and "the same on every seed" in rows[0]
+    assert (
+        "Of 3 claims 1 holds, 1 does not hold, 1 is inconclusive." in page.find_element("css selector", ".claims").text
+    )
+
+
+def test_nothing_is_fetched_and_no_foreign_script_can_run(page, written: Path) -> None:
+    events = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in sent if not url.startswith("data:")] == [written.as_uri()]
+    page.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.broken = 1'; document.body.append(s)"
+    )
+    assert page.execute_script("return window.broken") is None
+    (refused,) = page.get_log("browser")
+    assert "Content Security Policy" in refused["message"]
+
+
+def test_sorting_stays_within_a_task_and_goes_up_down_and_back(page) -> None:
+    as_written = cells(page, "parameters")
+    assert press(page, "parameters") == "ascending"
+    up = [[int(text.replace(",", "")) for text in task] for task in cells(page, "parameters")]
+    assert up == [sorted(task) for task in up] and [len(task) for task in up] == [14, 4]
+    assert cells(page, "cell", "stability-1")[1] != cells(page, "cell")[1]  # each table is sorted by itself
+    assert press(page, "parameters") == "descending"
+    down = [[int(text.replace(",", "")) for text in task] for task in cells(page, "parameters")]
+    assert down == [task[::-1] for task in up]
+    assert press(page, "parameters") == "none"
+    assert cells(page, "parameters") == as_written
+    press(page, "kernel")
+    assert press(page, "score") == "ascending"
+    states = [head.get_attribute("aria-sort") for head in find_all(page, "table.variants thead th")]
+    assert states.count("none") == len(states) - 1
+
+
+def test_what_is_unknown_sorts_last_and_null_beyond_numbers(page) -> None:
+    press(page, "BPTT")
+    assert cells(page, "BPTT")[0] == ["16"] * 6 + ["whole"] * 6 + ["–"] * 2  # noqa: RUF001
+    press(page, "BPTT")
+    assert cells(page, "BPTT")[0] == ["whole"] * 6 + ["16"] * 6 + ["–"] * 2  # noqa: RUF001
+    press(page, "score")
+    assert cells(page, "score")[0][0].startswith("diverged")  # the worst accuracy
+    press(page, "decay/step")
+    assert cells(page, "decay/step")[0][-2:] == ["–", "–"]  # noqa: RUF001
+
+
+def test_filters_narrow_the_table_and_say_how_far(page) -> None:
+    from selenium.webdriver.support.select import Select
+
+    words = page.find_element("name", "words")
+    words.send_keys("LSTM none")
+    assert cells(page, "cell") == cells(page, "cell", "stability-1") == [["lstm", "lstm"], []]
+    assert page.find_element("css selector", "output").text == "2 of 18 rows"
+    assert not find_all(page, "table.variants tbody")[1].is_displayed()
+    page.find_element("css selector", "button[type=reset]").click()
+    Select(page.find_element("name", "verdict")).select_by_visible_text("diverged")
+    assert cells(page, "cell") == [["elman", "elman"], []]
+    Select(page.find_element("name", "task")).select_by_visible_text("adding")
+    assert page.find_element("css selector", "output").text == "0 of 18 rows"
+    page.find_element("css selector", "button[type=reset]").click()
+    page.execute_async_script("setTimeout(arguments[0])")
+    assert page.find_element("css selector", "output").text == "18 of 18 rows"
+    words.send_keys("\ue007")  # Enter in the only text field would submit the form
+    assert page.current_url.endswith("quick.html")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_is_readable_in_both_themes(page, theme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    worst = page.execute_script(CONTRAST)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert worst["ratio"] >= 4.5, worst  # WCAG AA
+
+
+def test_nothing_is_wider_than_a_small_window(page) -> None:
+    page.set_window_size(500, 900)
+    width, inner = page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    page.set_window_size(1400, 1000)
+    assert width <= inner
+
+
+def test_hostile_names_and_two_machines_make_a_sound_page(browser, tmp_path: Path) -> None:
+    name = '<script>window.broken = 1</script>"><img src=x onerror=alert(1)>'
+    trials = grid(2, cells=("lstm", "gru"))
+    records = [record(t, kernel=name) for t in trials[:9]] + [failed(t, reason=name, fingerprint=name) for t in trials]
+    path = report.write("quick", name, records, trials, tmp_path)["html"]
+    browser.get_log("browser")
+    browser.get(path.as_uri())
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return window.broken") is None
+    assert not find_all(browser, "img") and len(find_all(browser, "table.variants")) == 4
+    assert name in browser.find_element("css selector", ".question").text
+    press(browser, "score")
+
+
+def test_an_empty_report_is_a_sound_page(browser, tmp_path: Path) -> None:
+    browser.get_log("browser")
+    browser.get(report.write("quick", QUESTION, [], grid(), tmp_path)["html"].as_uri())
+    assert browser.get_log("browser") == []
+    assert "0 of 54 trials stored" in browser.find_element("css selector", ".status").text
+
+
+CONTRAST = """
+const rgb = (color) => {
+  const dot = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  dot.fillStyle = color; dot.fillRect(0, 0, 1, 1);
+  return [...dot.getImageData(0, 0, 1, 1).data];
+};
+const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+  .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = (node) => {
+  for (let at = node; at; at = at.parentElement) {
+    const color = rgb(getComputedStyle(at).backgroundColor);
+    if (color[3] === 255) return color;
+  }
+  return rgb("Canvas");
+};
+let worst = {ratio: 21};
+const text = "p, strong, h1, h3, h3 span, cite, h4, td, th, li, dt, dd, figcaption, svg text, output, label, .badge";
+for (const node of document.querySelectorAll(text)) {
+  if (!node.textContent.trim() || !node.getClientRects().length) continue;
+  const style = getComputedStyle(node);
+  const a = light(rgb(node.closest("svg") ? style.fill : style.color)), b = light(behind(node));
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  if (ratio < worst.ratio) worst = {ratio, text: node.textContent.slice(0, 40), tag: node.tagName};
+}
+return worst;
+"""

@@ -1,0 +1,149 @@
+"""What the documents say exists, exists: paths, targets, commands, options, links and the lines that they point to."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from harness import cli, spec
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+DOCUMENTS = sorted(path for folder in (".", "benchmarks", "cluster") for path in (ROOT / folder).glob("*.md"))
+TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+VERBS = typer.main.get_command(cli.app).commands
+SERVES_ONE = {"files.py", "sealed.py", "overview.py", "claimfile.py"}
+"""Modules that the tree may leave out: the hands of the store, of the command and of the specification."""
+HERE = re.compile(r"/(work|root|home|Users|mnt)/\w")
+
+every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of a document in one language."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [block for named, block in fenced if named == language]
+
+
+def tree() -> Iterator[tuple[str, str]]:
+    """Yield (path, phrase) for each line of the tree in the README."""
+    (block,) = (block for block in blocks(README, "") if "\nharness/" in "\n" + block)
+    folders: list[str] = []
+    for line in block.splitlines():
+        match = re.match(r"( *)(\S+)\s*(.*)", line)
+        if match:
+            depth = len(match[1]) // 2
+            yield "/".join([*folders[:depth], match[2].rstrip("/")]), match[3]
+            folders[depth:] = [match[2].rstrip("/")]
+
+
+def committed() -> list[str]:
+    """The files of the last commit and those about to be: work in progress has no place in a document yet."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The `make` and `harness` commands in a document's shell blocks and in its running text."""
+    lines = [line for block in blocks(path, "sh") for line in block.splitlines()]
+    lines += re.findall(r"`((?:make|harness|\.venv/bin/harness) [^`\n]+)`", path.read_text())
+    found = [shlex.split(line, comments=True) for line in lines if "..." not in line]
+    return [words for words in found if words and words[0].rpartition("/")[2] in ("make", "harness")]
+
+
+def test_the_tree_names_what_exists_with_a_phrase():
+    entries = dict(tree())
+    assert len(entries) > 20
+    for path, phrase in entries.items():
+        assert (ROOT / path).exists(), f"README: {path} does not exist"
+        assert phrase or (ROOT / path).is_dir(), f"README: say what {path} is for"
+
+
+def test_the_tree_leaves_no_module_out():
+    """By an entry of its own, or in the phrase of the file that it serves."""
+    said = " ".join(f"{path} {phrase}" for path, phrase in tree())
+    modules = {Path(file).parts[1] for file in committed() if re.match(r"harness/[a-z]\w*(\.py|/\w+\.py)$", file)}
+    missing = sorted(name for name in modules - SERVES_ONE if name not in said)
+    assert not missing, f"README: the tree does not name {', '.join(missing)}"
+
+
+@every_document
+def test_make_targets_and_verbs_and_options_exist(path):
+    for command, *words in commands(path):
+        if command == "make":
+            assert words[0] in TARGETS, f"{path.name}: make {words[0]}"
+            continue
+        verb, *rest = words
+        if verb.startswith("-"):
+            continue
+        assert verb in VERBS, f"{path.name}: harness {verb}"
+        known = {option for parameter in VERBS[verb].params for option in parameter.opts} | {"--help", "-h"}
+        unknown = {word.partition("=")[0] for word in rest if word.startswith("--")} - known
+        assert not unknown, f"{path.name}: harness {verb} {' '.join(unknown)}"
+        for word in rest:
+            assert not word.endswith((".yaml", ".yml")) or (ROOT / word).exists(), f"{path.name}: {word}"
+
+
+@every_document
+def test_links_resolve(path):
+    """Files relative to the document, `#headings` in it, and `file:12` to a line that is there."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = {
+        re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        file, _, heading = target.partition("#")
+        if not target.startswith(("https://", "http://", "mailto:")):
+            assert (path.parent / file).exists() if file else heading in headings, f"{path.name}: {target}"
+    for file, line in re.findall(r"([\w./-]+\.(?:py|yaml|md|toml)):(\d+)", text):
+        lines = (ROOT / file).read_text().splitlines()
+        assert 1 <= int(line) <= len(lines) and lines[int(line) - 1].strip(), f"{path.name}: {file}:{line}"
+
+
+@every_document
+def test_files_that_are_named_exist(path):
+    """`harness/x.py` and the like, in backquotes."""
+    for file in re.findall(r"`((?:harness|tests|benchmarks|cluster)/[\w./-]*\w)`", path.read_text()):
+        assert (ROOT / file).exists(), f"{path.name}: {file}"
+
+
+@every_document
+def test_a_benchmark_in_a_document_is_one(path, tmp_path):
+    for number, block in enumerate(blocks(path, "yaml")):
+        if re.search(r"^sweep:", block, re.MULTILINE):
+            file = tmp_path / f"example-{number}.yaml"
+            file.write_text(block)
+            assert spec.load(str(file), []).trials
+
+
+def test_help_lists_every_target():
+    out = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {line.split()[1] for line in out.stdout.splitlines()} == TARGETS
+
+
+def test_every_constraint_is_one_exact_version():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!_]+", line) for line in lines)
+    assert "torch==2.13.0" in lines and len(lines) > 60
+
+
+def test_every_dependency_is_argued_in_contributing():
+    declared = re.findall(r'^    "([A-Za-z0-9-]+(?:\[[a-z,]+\])?)[><=!]', (ROOT / "pyproject.toml").read_text(), re.M)
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Dependencies")[2]
+    assert len(declared) > 15
+    assert not [name for name in declared if not re.search(rf"[|:*, ]{re.escape(name)}[ ,]", table)]
+
+
+def test_no_file_names_the_machine_that_it_was_written_on():
+    for name in committed():
+        path = ROOT / name
+        if path.suffix in {".md", ".py", ".toml", ".yaml", ".yml", ".txt", ".css", ".j2", ""} and path.is_file():
+            found = HERE.search(path.read_text(errors="replace"))
+            assert not found, f"{name}: {found[0] if found else ''}"

@@ -1,0 +1,83 @@
+"""A record is one row of plain data, and its Arrow schema follows its annotations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pyarrow as pa
+import pytest
+
+from harness import registry
+from harness.metrics import METRICS
+from harness.record import TIMED, Record, arrow_schema
+
+FIELDS = {field.name for field in dataclasses.fields(Record)}
+
+
+def test_schema_has_every_field_in_order():
+    assert arrow_schema().names == [field.name for field in dataclasses.fields(Record)]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("seed", pa.int64()),
+        ("score", pa.float64()),
+        ("higher_is_better", pa.bool_()),
+        ("status", pa.string()),
+        ("failed_update", pa.int64()),
+        ("failed_layer", pa.string()),
+        ("curve_examples", pa.list_(pa.int64())),
+        ("gradient_by_lag_by_layer", pa.list_(pa.list_(pa.float64()))),
+    ],
+)
+def test_annotations_become_arrow_types(name, expected):
+    assert arrow_schema().field(name).type == expected
+
+
+def test_plain_and_back_is_the_same_record(make_record):
+    record = make_record(gradient_norms=[1.0, math.inf], failed_update=3)
+    assert repr(Record.from_plain(record.plain())) == repr(record)
+
+
+def test_a_field_that_came_later_has_its_default(make_record):
+    row = make_record().plain()
+    del row["verdict"], row["gradient_norms"], row["failed_update"]
+    record = Record.from_plain(row)
+    assert (record.verdict, record.gradient_norms, record.failed_update) == ("", [], None)
+
+
+def test_a_column_that_this_version_does_not_know_is_left_out(make_record):
+    assert "colour" not in Record.from_plain(make_record().plain() | {"colour": "red"}).plain()
+
+
+def test_defaults_are_not_shared(make_record):
+    make_record().gradient_norms.append(1.0)
+    assert make_record().gradient_norms == []
+
+
+def test_without_times_drops_what_a_clock_measured_and_nothing_else(make_record):
+    kept = make_record().without_times()
+    assert {"score", "gradient_norms", "weights_sha256", "trial_id"} <= kept.keys()
+    assert not kept.keys() & {"seconds", "tokens_per_second", "update_seconds", "started", "peak_memory_bytes"}
+
+
+def test_every_timed_name_is_a_field():
+    assert TIMED <= FIELDS
+
+
+def test_every_metric_is_a_field_or_the_score_of_a_task():
+    scores = {task.metric for task in registry.members("harness.tasks").values()}
+    assert METRICS.keys() - FIELDS <= scores | {"accuracy", "mse"}
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_metric_formats_any_float(metric):
+    assert all(format(value, metric.format) for value in (0.0, -1.5, 1e12, 0.333))
+    assert metric.doc and metric.title and metric.better in ("higher", "lower", "")
+
+
+def test_names_of_clock_metrics_carry_their_unit():
+    endings = {"s": "seconds", "B": "_bytes", "tokens/s": "per_second"}
+    assert all(m.name.endswith(endings[m.unit]) for m in METRICS.values() if m.unit in endings)
