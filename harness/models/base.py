@@ -8,11 +8,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from harness.cells.base import Kernel
 from harness.data.batches import Batch
+from harness.models.stack import Stack, StackState
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(answers, targets) -> (sum over what is due, how much is due)."""
@@ -38,6 +40,15 @@ class Backward:
     gradient: tuple[list[int], Tensor] | None
 
 
+class Driven(NamedTuple):
+    """Recurrent layers with what drives them: inputs (B, T, D), real steps (B,), and the states they start from."""
+
+    stack: Stack
+    x_BTD: Tensor
+    lengths_B: Tensor
+    start: StackState
+
+
 class Model(nn.Module):
     """A network for one kind of mapping."""
 
@@ -60,6 +71,14 @@ class Model(nn.Module):
     @abstractmethod
     def answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return (predictions, targets) for scoring, free of any gradient trick: what a user would get."""
+
+    @abstractmethod
+    def driven(self, batch: Batch) -> Driven:
+        """Return the layers whose gradient by lag `backward` watches, driven as in training."""
+
+    @abstractmethod
+    def reach(self, batch: Batch) -> int:
+        """Return the steps from which on a window is the whole of every sequence of the batch."""
 
     @abstractmethod
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
 from harness.models.attention import DotAttention
-from harness.models.base import Backward, Loss, Model, Windows, due
+from harness.models.base import Backward, Driven, Loss, Model, Windows, due
 from harness.models.decoding import beam, greedy
 from harness.models.diagnose import first_bad_mark
 from harness.models.objectives import IGNORE
@@ -165,6 +165,18 @@ class EncoderDecoder(Model):
             if self.beam_width == 1:
                 return greedy(step, first_B, starts, END, self.limit)[0], batch.targets
             return beam(step, first_B, starts, END, self.limit, self.beam_width)[0], batch.targets
+
+    def driven(self, batch: Batch) -> Driven:
+        """The encoder over the source; of one-to-many, which has no such past, the decoder under teacher forcing."""
+        if not self.reads_one_step:
+            zeros = self.encoder.zero_state(len(batch.inputs))
+            return Driven(self.encoder, self.encode(batch.inputs), batch.lengths, zeros)
+        forced_BUD = self.target_embedding(self._shifted(batch.targets))
+        return Driven(self.decoder, forced_BUD, target_lengths(batch.targets), self.read(batch)[1])
+
+    def reach(self, batch: Batch) -> int:
+        """Steps of the longest source or target."""
+        return max(batch.inputs.shape[1], int(target_lengths(batch.targets).max()))
 
     @torch.no_grad()
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:

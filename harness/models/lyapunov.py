@@ -4,6 +4,11 @@
 
 in nats per step, along the trajectory that real inputs drive. The state s is everything that every layer carries,
 (h, c) of an LSTM, layer after layer, where a layer sees the new h of the one below: S = layers * states * H numbers.
+
+Two directions have no one-step map in common, for a backward layer reads the future. Each direction of each layer is
+a system of its own, driven by what it reads in its own order, and the spectrum is that of all of them. One direction
+could be told the same way: its layers' Jacobian is block triangular, so it has the exponents of its layers.
+
 Left out on purpose: an LSTM's h alone is not a state, and the spectrum of dh'/dh at a frozen c, which published code
 computes (lyapunov-hyperopt: `lstm_jac`), misses the memory, the slowest directions of all.
 
@@ -13,7 +18,7 @@ Puelma Touzel, Shlizerman, Lajoie, arXiv:2006.14123.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -22,7 +27,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.models.stack import Stack
+from harness.models.layer import Layer
+from harness.models.stack import Stack, StackState, flip
 
 Step = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,39 +51,75 @@ class Spectrum(NamedTuple):
         return float(self.exponents[0].exp()) if len(self.exponents) else float("nan")
 
 
-def spectrum(stack: Stack, x_BTD: Tensor, count: int | None = None, skip: int = 0) -> Spectrum:
-    """Return the `count` largest exponents (all S for None) of the stack driven by `x_BTD` from its zero state.
+class System(NamedTuple):
+    """Layers that step together, what drives them (B, T, D) in the order in which they read, and their state (B, S)."""
+
+    layers: Sequence[Layer]
+    x_BTD: Tensor
+    state_BS: Tensor
+
+
+def spectrum(
+    stack: Stack,
+    x_BTD: Tensor,
+    count: int | None = None,
+    skip: int = 0,
+    lengths_B: Tensor | None = None,
+    start: StackState | None = None,
+    most: int | None = None,
+) -> Spectrum:
+    """Return the `count` largest exponents (all for None) of the stack driven by `x_BTD` from `start` (None: zero).
 
     The first `skip` steps let the state settle and the basis turn to the fast directions; the rest is averaged over
-    steps, then over sequences. Every step must be real (no padding). float64, no dropout, no gradient, no draw from
-    torch's generator; each sequence starts from the same random basis, so its answer does not depend on the batch.
-    Exponents that no layer can have (a cell without states) are no exponents: the tensors are empty.
+    steps, then over sequences. `lengths_B` are real steps (None: all); as many are looked at as the shortest has, and
+    at most `most`: from a sequence's start on, or, by a backward direction, back from its end. float64, no dropout, no
+    gradient, no draw from torch's generator; each sequence starts from the same random basis, so its answer does not
+    depend on the batch. A cell without states has none: the tensors are empty.
 
     The largest exponent is the rate at which |dL/dstate| decays or grows by lag, if the lag is long. It differs over
     finite lags: one loss is one vector, which must first turn to the leading direction, and may start across it; both
     are averages over the steps there are; and a norm over a batch is led by the sequence that decays slowest.
     """
-    logs_BTk = growth(stack, x_BTD, count)[:, skip:]
-    batch, steps, _ = logs_BTk.shape
-    assert steps > 0, f"skip={skip} leaves none of {x_BTD.shape[1]} steps"
-    each_Bk = logs_BTk.mean(1)
-    mean, order = each_Bk.mean(0).sort(descending=True)
-    many = batch > 1 and len(mean) > 0
-    errors = each_Bk.std(0)[order] / batch**0.5 if many else torch.full_like(mean, torch.nan)
-    return Spectrum(mean, errors, steps)
+    lengths_B = torch.full((len(x_BTD),), x_BTD.shape[1]) if lengths_B is None else lengths_B
+    steps = min(int(lengths_B.min()), x_BTD.shape[1] if most is None else most)
+    assert skip < steps, f"skip={skip} leaves none of {steps} steps"
+    each = [growth(system, steps, count) for system in systems(stack, x_BTD, lengths_B, start)]
+    each_Bk = torch.cat(each, 2)[:, skip:].mean(1)
+    mean, order = (sorted_k[:count] for sorted_k in each_Bk.mean(0).sort(descending=True))
+    many = len(x_BTD) > 1 and len(mean) > 0
+    errors = each_Bk.std(0)[order] / len(x_BTD) ** 0.5 if many else torch.full_like(mean, torch.nan)
+    return Spectrum(mean, errors, steps - skip)
 
 
-def growth(stack: Stack, x_BTD: Tensor, count: int | None = None) -> Tensor:
-    """Return log|R_ii| (B, T, count) of each step, in nats; -inf where a direction dies."""
-    assert stack.directions == 1, "a backward layer reads the future: two directions together have no one-step map"
-    step, size = one_step(stack)
-    batch, steps, _ = x_BTD.shape
+@torch.no_grad()
+def systems(stack: Stack, x_BTD: Tensor, lengths_B: Tensor, start: StackState | None = None) -> Iterator[System]:
+    """Yield the layers together or, of a bidirectional stack, each direction of each layer; no dropout between."""
+    states = stack.zero_state(len(x_BTD)) if start is None else start
+    if stack.directions == 1:
+        flat = [part for state in states for part in state]
+        yield System([layer for layer, *_ in stack.rows], x_BTD, _flat(flat, x_BTD))
+        return
+    for index, row in enumerate(stack.rows):
+        reads = [x_BTD, flip(x_BTD, lengths_B)]
+        own = states[2 * index : 2 * index + 2]
+        for layer, read_BTD, state in zip(row, reads, own, strict=True):
+            yield System([layer], read_BTD, _flat(state, x_BTD))
+        out = [layer(read, state, [x_BTD.shape[1]])[0] for layer, read, state in zip(row, reads, own, strict=True)]
+        x_BTD = torch.cat([out[0], flip(out[1], lengths_B)], 2)
+
+
+def _flat(parts: Sequence[Tensor], x_BTD: Tensor) -> Tensor:
+    return torch.cat([x_BTD.new_empty(len(x_BTD), 0), *parts], 1).double()
+
+
+def growth(system: System, steps: int, count: int | None = None) -> Tensor:
+    """Return log|R_ii| (B, steps, count) of each of the first steps, in nats; -inf where a direction dies."""
+    step, state_BS = one_step(system.layers), system.state_BS.detach()
+    x_BTD, size = system.x_BTD[:, :steps].detach().double(), state_BS.shape[1]
     count = size if count is None else min(count, size)
-    x_BTD = x_BTD.detach().double()
     if not count:
-        return x_BTD.new_empty(batch, steps, 0)
-    state_BS = x_BTD.new_zeros(batch, size)
-    basis_BSk = _start(size, count).to(x_BTD.device).expand(batch, size, count)
+        return x_BTD.new_empty(len(x_BTD), steps, 0)
+    basis_BSk = _start(size, count).to(x_BTD.device).expand(len(x_BTD), size, count)
     logs = []
     for x_BD in x_BTD.unbind(1):
         state_BS, pushed_BSk = push(step, state_BS, x_BD, basis_BSk)
@@ -107,9 +149,8 @@ def push(step: Step, state_BS: Tensor, x_BD: Tensor, basis_BSk: Tensor) -> tuple
     return new_kBS[0].detach(), pushed_kBS.permute(1, 2, 0)
 
 
-def one_step(stack: Stack) -> tuple[Step, int]:
-    """Return the map (s_BS, x_BD) -> new s_BS of all layers together, in float64 and cut from the graph, and S."""
-    layers = [layer for layer, *_ in stack.rows]
+def one_step(layers: Sequence[Layer]) -> Step:
+    """Return the map (s_BS, x_BD) -> new s_BS of layers that step together, in float64 and cut from the graph."""
     weights = [
         SimpleNamespace(**{name: p.detach().double() for name, p in layer.named_parameters(recurse=False)})
         for layer in layers
@@ -126,7 +167,7 @@ def one_step(stack: Stack) -> tuple[Step, int]:
             after += new
         return torch.cat(after, -1)
 
-    return step, width * sum(counts)
+    return step
 
 
 def _start(size: int, count: int) -> Tensor:

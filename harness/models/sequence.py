@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
-from harness.models.base import Backward, Loss, Model, Windows, due
+from harness.models.base import Backward, Driven, Loss, Model, Windows, due
 from harness.models.diagnose import first_bad_mark
 from harness.models.layer import Mark
 from harness.models.precision import weight_dtype
@@ -176,6 +176,15 @@ class SequenceModel(Model):
     def _go_on_at(batch: Batch) -> int:
         """The step at which the next batch of a stream begins."""
         return batch.inputs.shape[1] if batch.advance is None else batch.advance
+
+    def driven(self, batch: Batch) -> Driven:
+        """The layers over the batch, of a stream from a zero state."""
+        zeros = self.stack.zero_state(len(batch.inputs))
+        return Driven(self.stack, self.encode(batch.inputs), batch.lengths, zeros)
+
+    def reach(self, batch: Batch) -> int:
+        """Steps of the longest sequence."""
+        return batch.inputs.shape[1]
 
     @torch.no_grad()
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:

@@ -9,7 +9,6 @@ import torch
 
 from harness.data.batches import Batch
 from harness.models.lyapunov import Spectrum, spectrum
-from harness.models.sequence import SequenceModel
 from harness.module import RecurrentModule
 from harness.probes.base import Probe
 
@@ -24,8 +23,9 @@ class Lyapunov(Probe):
     median over updates along the way: of 36 trials of 20 updates (three cells, H=64) they correlate at 0.96 and lie
     0.05 apart (root mean square), 0.12 at most, where memory opened while it was learned.
 
-    Empty for layers without state, for two directions (no one-step map), for encoder-decoders (two stacks; which one
-    is asked for is open), and after a trial that diverged.
+    The layers are those whose gradient by lag is watched: of an encoder-decoder those that read, of one-to-many those
+    that write, fed the right symbols. Of two directions each is a system of its own, in the order in which it reads.
+    Empty for layers without state, for sequences of one step, and after a trial that diverged.
     """
 
     def __init__(self, trial) -> None:
@@ -40,15 +40,18 @@ class Lyapunov(Probe):
 
     def on_train_end(self, trainer, pl_module: RecurrentModule) -> None:
         """Measure the trained weights."""
-        model, batch = pl_module.model, self.batch
-        if batch is None or pl_module.failure is not None or not isinstance(model, SequenceModel):
+        model, training = pl_module.model, pl_module.model.training
+        if self.batch is None or pl_module.failure is not None or not model.remembers:
             return
-        longest = batch.lengths.sort(descending=True, stable=True).indices[:SEQUENCES]
-        steps = min(int(batch.lengths[longest].min()), STEPS)
-        if model.remembers and model.stack.directions == 1 and steps > 1:
-            with torch.no_grad():
-                x_BTD = model.encode(batch.inputs[longest, :steps])
-            self.found = spectrum(model.stack, x_BTD, EXPONENTS, skip=steps // 4)
+        model.eval()  # no dropout, and so no draw
+        with torch.no_grad():
+            stack, x_BTD, lengths_B, start = model.driven(self.batch)
+        model.train(training)
+        rows = lengths_B.sort(descending=True, stable=True).indices[:SEQUENCES]
+        x_BTD, lengths_B, start = x_BTD[rows], lengths_B[rows], [tuple(s[rows] for s in state) for state in start]
+        steps = min(int(lengths_B.min()), STEPS)
+        if steps > 1:
+            self.found = spectrum(stack, x_BTD, EXPONENTS, steps // 4, lengths_B, start, steps)
 
     def observed(self) -> dict[str, Any]:
         """Exponents, and the gradient decay that the largest one predicts; nothing where a state is not finite."""

@@ -37,7 +37,8 @@ class Truncation(Probe):
         inputs, targets, lengths = (part[:SEQUENCES] for part in self.batch[:3])
         few = Batch(inputs, targets, lengths)
         own = None if pl_module.task.stream else self.trial.bptt_length
-        self.found = truncation_bias(pl_module.model, few, pl_module.loss_of, lengths_to_try(inputs.shape[1], own))
+        tried = lengths_to_try(pl_module.model.reach(few), own)
+        self.found = truncation_bias(pl_module.model, few, pl_module.loss_of, tried)
 
     def observed(self) -> dict[str, Any]:
         """By window length."""

@@ -83,7 +83,8 @@ def _deep() -> list[Column]:
     return [
         Column(
             "lyapunov", "Lyapunov", "largest exponent of the trained layers in nats per step, median over seeds: a "
-            "small change of the state grows above 0 and dies below it; its exp is the predicted decay",
+            "small change of the state grows above 0 and dies below it; its exp is the predicted decay. Of an "
+            "encoder-decoder the layers that read; each of two directions in its own order",
             lambda r: number(_exponent(r), ".3f"), _exponent, 9,
         ),
         Column(

@@ -18,6 +18,9 @@ from harness.probes.truncation import Truncation
 from harness.trial import Trial
 
 
+REVERSAL = {"name": "reversal", "length": 24, "shortest": 18}
+
+
 def run(cell: str = "lstm", task: dict | None = None, **settings):
     plain = {"hidden_size": 8, "examples": 64, "batch_size": 16, "evaluations": 1, **settings}
     record = run_trial(Trial(task=task or {"name": "adding", "length": 24}, cell={"name": cell}, **plain))
@@ -49,22 +52,35 @@ def test_the_predicted_decay_is_near_the_measured_one(cell):
     assert record.predicted_decay == pytest.approx(record.gradient_decay, abs=0.03)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_the_predicted_decay_of_what_reads_is_near_the_measured_one(cell, bidirectional):
+    """0.028 at most over seeds 0 to 5 of each cell, 0.047 with two directions: the gradient is watched in the forward
+    one, and the largest exponent may be the backward one's."""
+    record = run(cell, {"name": "reversal", "length": 64, "shortest": 64}, hidden_size=32, bidirectional=bidirectional)
+    assert record.predicted_decay == pytest.approx(record.gradient_decay, abs=0.06)
+
+
 @pytest.mark.parametrize(
     ("settings", "exponents", "lengths"),
     [
-        ({"cell": "feedforward"}, 0, 0),  # carries nothing
-        ({"cell": "gru", "bidirectional": True}, 0, 5),  # no one-step map
-        ({"cell": "gru", "hidden_size": 3}, 3, 5),
-        ({"cell": "gru", "task": {"name": "digits", "steps": 1}}, 0, 0),  # nothing to go back to
-        ({"cell": "gru", "task": {"name": "reversal"}}, 0, 1),  # two stacks
+        ({"cell": "feedforward"}, 0, []),  # carries nothing
+        ({"cell": "gru", "task": {"name": "digits", "steps": 1}}, 0, []),  # nothing to go back to
+        ({"cell": "gru", "hidden_size": 3}, 3, [1, 2, 4, 8, 16]),
+        ({"cell": "gru", "hidden_size": 3, "layers": 2, "bidirectional": True}, 8, [1, 2, 4, 8, 16]),  # of 12
+        ({"cell": "lstm", "hidden_size": 3, "task": REVERSAL}, 6, [1, 2, 4, 8, 16]),
+        ({"cell": "gru", "hidden_size": 3, "task": REVERSAL, "bidirectional": True}, 6, [1, 2, 4, 8, 16]),
+        ({"cell": "gru", "hidden_size": 3, "task": REVERSAL, "attention": "dot"}, 3, [1, 2, 4, 8, 16]),
+        ({"cell": "gru", "hidden_size": 3, "task": {"name": "countdown"}, "bptt_length": 7}, 3, [1, 2, 4, 7, 8]),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else None,
 )
-def test_what_has_no_exponents_or_no_windows_says_nothing(settings, exponents, lengths):
+def test_every_model_has_exponents_and_windows_unless_it_has_nothing_to_go_back_to(settings, exponents, lengths):
     record = run(**settings)
     assert len(record.lyapunov) == exponents and bool(record.lyapunov_steps) == bool(exponents)
     assert math.isnan(record.predicted_decay) == (not exponents)
-    assert bool(record.truncation_k) == bool(lengths)
+    assert record.truncation_k == lengths
+    assert all(math.isfinite(number) for number in (*record.lyapunov, *record.truncation_cosine))
 
 
 def test_a_trial_that_diverges_has_neither():

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from by_hand import drawn
 from torch import Tensor
 
 from harness import registry
@@ -18,7 +19,7 @@ from harness.cells.elman import Elman
 from harness.cells.feedforward import FeedForward
 from harness.cells.gru import GRU
 from harness.cells.lstm import LSTM
-from harness.models.lyapunov import growth, one_step, spectrum
+from harness.models.lyapunov import growth, one_step, spectrum, systems
 from harness.models.stack import Stack
 from harness.models.unroll import gradient_by_lag
 from harness.stability import decay
@@ -73,6 +74,12 @@ def make(cell: Cell, inputs: int, hidden: int, layers: int = 1, seed: int = 0, g
         if hasattr(layer, "weight_hh"):
             layer.weight_hh.data *= gain
     return stack
+
+
+def grown(stack: Stack, x_BTD: Tensor, count: int | None = None) -> Tensor:
+    """log|R_ii| (B, T, count) of one direction from its zero state."""
+    (system,) = systems(stack, x_BTD, torch.full((len(x_BTD),), x_BTD.shape[1]))
+    return growth(system, x_BTD.shape[1], count)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -155,7 +162,7 @@ def test_the_logistic_map_doubles_what_is_not_known():
 @pytest.mark.parametrize("layers", [1, 2])
 def test_all_exponents_sum_to_the_mean_log_determinant(name, layers):
     stack, x_BTD = make(CELLS[name](), 3, 4, layers), noise(1, 9, 3)
-    logs_T = growth(stack, x_BTD)[0].sum(-1)
+    logs_T = grown(stack, x_BTD)[0].sum(-1)
     for ours, jacobian in zip(logs_T.tolist(), jacobians(stack, x_BTD[0]), strict=True):
         exact = float(torch.linalg.slogdet(jacobian).logabsdet)
         # a direction is dead (relu, normalisation): the determinant is 0 but for rounding
@@ -166,7 +173,7 @@ def test_all_exponents_sum_to_the_mean_log_determinant(name, layers):
 @pytest.mark.parametrize("name", CELLS)
 def test_asking_for_fewer_exponents_changes_none(name):
     stack, x_BTD = make(CELLS[name](), 3, 5, 2), noise(2, 8, 3)
-    assert torch.allclose(growth(stack, x_BTD, 3), growth(stack, x_BTD)[:, :, :3], rtol=1e-9, atol=1e-9)
+    assert torch.allclose(grown(stack, x_BTD, 3), grown(stack, x_BTD)[:, :, :3], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
@@ -174,7 +181,7 @@ def test_each_volume_grows_as_the_product_of_all_jacobians_says(name):
     stack, x_BTD = make(CELLS[name](), 3, 4), noise(1, 3, 3)
     product = torch.linalg.multi_dot(jacobians(stack, x_BTD[0])[::-1])
     _, singular, _ = torch.linalg.svd(product)
-    logs_k = growth(stack, x_BTD)[0].sum(0)
+    logs_k = grown(stack, x_BTD)[0].sum(0)
     assert float(logs_k.sum()) == pytest.approx(float(singular.log().sum()))
     for k in range(1, len(logs_k)):  # a volume of k directions grows at most as the k largest singular values
         assert float(logs_k[:k].sum()) <= float(singular[:k].log().sum()) + 1e-9
@@ -186,7 +193,7 @@ def test_an_lstm_has_two_exponents_a_unit_and_their_closed_sum():
     assert found.exponents.shape == (2 * hidden,) and bool(found.exponents.isfinite().all())
     assert spectrum(make(LSTM(), 3, 4, layers=2), x_BTD).exponents.shape == (4 * hidden,)
     # det J = det(dc'/dc) det(dh'/dh at c' held) = prod f * prod o (1 - o) tanh c' * det U_o
-    step, _ = one_step(stack)
+    step = one_step(stack.rows[0])
     layer, s_BS, sums = stack.rows[0][0], torch.zeros(1, 2 * hidden).double(), []
     for x_BD in x_BTD.unbind(1):
         wx_BG = x_BD @ layer.weight_ih.mT + layer.bias_ih + layer.bias_hh
@@ -200,7 +207,7 @@ def test_an_lstm_has_two_exponents_a_unit_and_their_closed_sum():
 def test_the_output_alone_is_not_the_state_of_an_lstm():
     """dh'/dh at a frozen c, as published code has it, says -2 where the memory decays at -0.001 a step."""
     hidden, stack, x_BTD = 8, make(LSTM(forget_bias=4.0), 3, 8), noise(1, 120, 3)
-    step, size = one_step(stack)
+    step, size = one_step(stack.rows[0]), 2 * hidden
     s_BS, q_HH, logs = torch.zeros(1, size).double(), torch.eye(hidden).double(), []
     for x_BD in x_BTD.unbind(1):
         jacobian = torch.autograd.functional.jacobian(lambda s, x_BD=x_BD: step(s, x_BD), s_BS)[0, :, 0]
@@ -229,8 +236,8 @@ def test_stacked_layers_have_the_exponents_of_each_layer_on_its_own_input(cell):
 
 def test_a_sequence_has_the_same_exponents_in_any_batch():
     stack, x_BTD = make(LSTM(), 3, 6, layers=2), noise(4, 30, 3)
-    together = growth(stack, x_BTD, 5)
-    assert torch.allclose(torch.cat([growth(stack, x_BTD[i : i + 1], 5) for i in range(4)]), together, atol=1e-9)
+    together = grown(stack, x_BTD, 5)
+    assert torch.allclose(torch.cat([grown(stack, x_BTD[i : i + 1], 5) for i in range(4)]), together, atol=1e-9)
     found = spectrum(stack, x_BTD, 5, skip=10)
     each_Bk = together[:, 10:].mean(1)
     assert found.steps == 20
@@ -262,12 +269,54 @@ def test_an_exploded_state_is_nan_not_a_number_that_looks_right():
     assert found.exponents.isnan().all()
 
 
-def test_two_directions_and_no_steps_are_refused():
-    both = Stack(GRU(), 3, 4, 1, True, 0.0, True)
-    with pytest.raises(AssertionError, match="reads the future"):
-        spectrum(both, noise(1, 5, 3))
+def one_direction(stack: Stack, layer: int, direction: int) -> Stack:
+    """One layer of one direction of a stack, with its weights."""
+    source = stack.rows[layer][direction]
+    alone = Stack(source.cell, source.weight_ih.shape[1], source.hidden, 1, False, 0.0, True).double()
+    alone.rows[0][0].load_state_dict(source.state_dict())
+    return alone
+
+
+@pytest.mark.parametrize("cell", [GRU(), LSTM()], ids=["gru", "lstm"])
+def test_two_directions_are_systems_of_their_own_each_in_the_order_in_which_it_reads(cell):
+    both, x_BTD, lengths_B = drawn(Stack(cell, 3, 5, 2, True, 0.5, True), scale=0.8), noise(3, 40, 3), [40, 31, 36]
+    with torch.no_grad():
+        below = Stack(cell, 3, 5, 1, True, 0.0, True).double()
+        below.load_state_dict({k: v for k, v in both.state_dict().items() if k.startswith("layers.0.")})
+        above_BTH, _, _ = below(x_BTD, below.zero_state(3), torch.tensor(lengths_B), [40])
+    apart = []
+    for layer, read_BTD in enumerate((x_BTD, above_BTH)):
+        for direction in (0, 1):
+            rows = [r[:n].flip(0) if direction else r for r, n in zip(read_BTD, lengths_B, strict=True)]
+            given = torch.stack([r[:31] for r in rows])  # as many steps as the shortest has
+            apart.append(spectrum(one_direction(both, layer, direction), given, skip=8).exponents)
+    found = spectrum(both, x_BTD, skip=8, lengths_B=torch.tensor(lengths_B))
+    assert torch.allclose(found.exponents, torch.cat(apart).sort(descending=True).values, rtol=0, atol=1e-9)
+    fewer = spectrum(both, x_BTD, 6, 8, torch.tensor(lengths_B))
+    assert torch.allclose(fewer.exponents, found.exponents[:6], rtol=0, atol=1e-9) and fewer.steps == found.steps == 23
+
+
+def test_two_linear_directions_have_the_eigenvalues_of_both():
+    stack = drawn(Stack(Linear(), 3, 3, 1, True, 0.0, True))
+    for layer, values in zip(stack.rows[0], ([0.9, 0.5, 0.2], [1.1, -0.7, 0.1]), strict=True):
+        layer.weight_hh.data = with_eigenvalues(values)
+    expected = [math.log(value) for value in (1.1, 0.9, 0.7, 0.5, 0.2, 0.1)]
+    assert spectrum(stack, noise(2, 250, 3), skip=200).exponents.tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_state_at_the_start_is_where_the_trajectory_begins():
+    x_BTD = torch.zeros(1, 12, 1).double()
+    found = spectrum(plain(Logistic(), None, 1), x_BTD, start=[(torch.full((1, 1), 0.3, dtype=torch.float64),)])
+    h, logs = 0.3, []
+    for _ in range(12):
+        logs.append(math.log(abs(4 - 8 * h)))
+        h = 4 * h * (1 - h)
+    assert float(found.exponents[0]) == pytest.approx(sum(logs) / 12)
+
+
+def test_no_steps_are_refused():
     with pytest.raises(AssertionError, match="leaves none of 5"):
-        spectrum(make(GRU(), 3, 4), noise(1, 5, 3), skip=5)
+        spectrum(make(GRU(), 3, 4), noise(1, 9, 3), skip=5, most=5)
 
 
 def test_nothing_of_training_is_disturbed():
