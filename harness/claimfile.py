@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.claims import FEWEST_POINTS, Compare, Linear
 from harness.claims.measures import MEASURES, is_number, matches, setting
-from harness.grid import Key, Reader
+from harness.grid import PLUGINS, SETTINGS, Key, Reader
 from harness.metrics import METRICS
 from harness.trial import Trial
 from harness.wording import shown
@@ -43,8 +43,11 @@ def text(part: dict[str, Any], name: str, reader: Reader, key: Key) -> str:
     return words
 
 
-def checks(part: dict[str, Any], trials: Sequence[Trial], reader: Reader, key: Key) -> tuple[Compare | Linear, ...]:
-    """Return the checks of a claim; each selector must pick out trials of the claim."""
+def checks(
+    part: dict[str, Any], trials: Sequence[Trial] | None, reader: Reader, key: Key
+) -> tuple[Compare | Linear, ...]:
+    """Return the checks of a claim; each selector must pick out trials of the claim. None: the sweep is at fault, and
+    all else is looked at."""
     found: list[Compare | Linear | None] = []
     if "checks" not in part:
         reader.refuse("no checks", (*key, "checks"), "a list of checks: what is measured, and what is claimed of it")
@@ -77,12 +80,10 @@ def _measure(check: Plain, reader: Reader, where: Key) -> bool:
     return False
 
 
-def _linear(check: Plain, trials: Sequence[Trial], reader: Reader, where: Key) -> Linear | None:
+def _linear(check: Plain, trials: Sequence[Trial] | None, reader: Reader, where: Key) -> Linear | None:
     chosen, name = check.get("where", {}), check["linear_in"]
     picked = _picked(chosen, trials, reader, (*where, "where"))
-    plain = [trial.model_dump(mode="json") for trial in trials]
-    if not isinstance(name, str) or name not in _settings(plain):
-        reader.unknown("setting", name, (*where, "linear_in"), _settings(plain))
+    if not _is_setting(name, trials, reader, (*where, "linear_in")) or trials is None:
         return None
     points = [value for trial in picked if is_number(value := setting(trial, name))]
     if picked and len(set(points)) < FEWEST_POINTS:
@@ -96,7 +97,7 @@ def _linear(check: Plain, trials: Sequence[Trial], reader: Reader, where: Key) -
     return Linear(check["measure"], name, chosen)
 
 
-def _compare(check: Plain, trials: Sequence[Trial], reader: Reader, where: Key) -> Compare | None:
+def _compare(check: Plain, trials: Sequence[Trial] | None, reader: Reader, where: Key) -> Compare | None:
     relations = [name for name in RELATIONS if name in check]
     if len(relations) != 1 or "than" not in check:
         several = f"{' and '.join(relations)} in one check" if relations else "claims nothing"
@@ -124,24 +125,36 @@ def _compare(check: Plain, trials: Sequence[Trial], reader: Reader, where: Key) 
     return None
 
 
-def _picked(selector: object, trials: Sequence[Trial], reader: Reader, where: Key) -> list[Plain]:
+def _picked(selector: object, trials: Sequence[Trial] | None, reader: Reader, where: Key) -> list[Plain]:
     """Return the variants, seed by seed once, that a selector fits; note why it fits none."""
-    distinct = {trial.model_copy(update={"seed": 0}).id: trial for trial in trials}
-    plain = [{**trial.model_dump(mode="json"), "seed": 0} for trial in distinct.values()]
-    known = _settings(plain)
     chosen = reader.mapping(selector, where, "settings that pick out a variant, such as {cell: its name}")
     before = len(reader.faults)
-    for name, value in chosen.items():
-        if name not in known:
-            reader.unknown("setting", name, (*where, name), known)
-        elif not any(matches(trial, {name: value}) for trial in plain):
+    known = [name for name in chosen if _is_setting(name, trials, reader, (*where, name))]
+    distinct = {trial.model_copy(update={"seed": 0}).id: trial for trial in trials or ()}
+    plain = [{**trial.model_dump(mode="json"), "seed": 0} for trial in distinct.values()]
+    for name in known if plain else ():
+        if not any(matches(trial, {name: chosen[name]}) for trial in plain):
             values = dict.fromkeys(shown(setting(trial, name)) for trial in plain if name in _settings([trial]))
             remedy = f"{name}: null; {NEUTRAL}" if name.startswith("bptt") and "null" in values else ""
-            reader.refuse(f"no trial of this claim has {shown(value)}", (*where, name), ", ".join(values), remedy)
+            reader.refuse(
+                f"no trial of this claim has {shown(chosen[name])}", (*where, name), ", ".join(values), remedy
+            )
     fits = [trial for trial in plain if matches(trial, chosen)]
-    if not fits and isinstance(selector, dict) and len(reader.faults) == before:
+    if plain and not fits and isinstance(selector, dict) and len(reader.faults) == before:
         reader.refuse("fits no variant: no trial of this claim has all of it", where, "settings that stand together")
     return fits if isinstance(selector, dict) else []
+
+
+def _is_setting(name: object, trials: Sequence[Trial] | None, reader: Reader, where: Key) -> bool:
+    """Note what is no setting of the trials or, where there are none to ask, of any trial."""
+    if trials is None:
+        known, told = [*SETTINGS], isinstance(name, str) and name.startswith(tuple(f"{kind}." for kind in PLUGINS))
+    else:
+        known, told = _settings([trial.model_dump(mode="json") for trial in trials]), False
+    if told or (isinstance(name, str) and name in known):
+        return True
+    reader.unknown("setting", name, where, known)
+    return False
 
 
 def _several(what: str, fits: Sequence[Plain], reader: Reader, where: Key) -> None:

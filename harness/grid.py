@@ -34,6 +34,8 @@ class Grid:
 
     where: str
     choices: Choices
+    sound: bool = True
+    """False where a setting is at fault, so that what follows from it means nothing."""
 
     def size(self) -> int:
         """Number of points, counted without making any."""

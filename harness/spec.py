@@ -25,7 +25,7 @@ from pydantic import Field as Limits
 from harness import claimfile, yamlfile
 from harness.claims import Claim
 from harness.errors import Fault, UserError
-from harness.grid import Grid, Key, Reader
+from harness.grid import PLUGINS, Grid, Key, Reader
 from harness.override import Override, read_all
 from harness.trial import Trial
 from harness.wording import Field, shown
@@ -65,36 +65,53 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
     document = yamlfile.read(path)
     faults: list[Fault] = []
     given = read_all(overrides, faults)
+    misread = len(faults)
     reader = Reader(document.where, faults)
     if document.data is None:
         reader.refuse("the file is empty", (), "a question and a sweep", "see benchmarks/quick.yaml")
         raise UserError(faults)
     top = reader.mapping(document.data, (), f"a mapping with the keys {', '.join(KEYS)}")
-    for key in top:
-        if key not in KEYS:
-            reader.unknown("key", key, (key,), KEYS)
+    _known(top, KEYS, reader)
     name = _name(top, Path(path), reader, given)
     question = _question(top, reader) if top else ""
     seeds = _seeds(top.get("seeds", 1), reader, ("seeds",))
-    sweeps = [_grids(top, document, reader, top.get("set"))] if top.get("sweep") or not top.get("claims") else []
-    written = reader.each(top["claims"], ("claims",)) if "claims" in top else []
-    parts = [(reader.mapping(part, at, "a claim: its sentence, sweep and checks"), at) for part, at in written]
-    sweeps += [_grids(part, document, reader, top.get("set"), at) for part, at in parts]
+    swept = bool(top) and ("claims" not in top or top.get("sweep") is not None)
+    sweeps = [_grids(top, KEYS, document, reader, top.get("set"))] if swept else []
+    parts = _parts(top, reader)
+    sweeps += [_grids(part, claimfile.KEYS, document, reader, top.get("set"), at) for part, at in parts]
+    typed = len(faults)
     for override in given:
         if override.key == "seeds":
             seeds = _seeds(override.value, Reader(override.where, faults), ())
         override.apply([grid for grids in sweeps for grid in grids], faults)
-    if not faults:
-        trials = [_expand(grids, seeds, document, faults) for grids in sweeps]
-    claims: list[Claim] = []
-    if not faults:
-        of_claims = trials[len(trials) - len(parts) :]
-        claims = [_claim(part, own, reader, at) for (part, at), own in zip(parts, of_claims, strict=True)]
+    # an override at fault was to change every grid: what is wrong with them without it may not be wrong at all
+    ready = not misread and len(faults) == typed
+    trials = [_expand(grids, seeds, document, faults) if ready else None for grids in sweeps]
+    of_claims = trials[len(trials) - len(parts) :]
+    claims = [_claim(part, own, reader, at) for (part, at), own in zip(parts, of_claims, strict=True)]
     if faults:
         raise UserError(dict.fromkeys(faults))
     overridden = any(override.key != "name" for override in given)
-    distinct = {trial.id: trial for own in trials for trial in own}
+    distinct = {trial.id: trial for own in trials for trial in own or ()}
     return Benchmark(name, question, Path(path), tuple(distinct.values()), overridden, tuple(claims))
+
+
+def _known(part: dict[str, Any], keys: Sequence[str], reader: Reader, at: Key = ()) -> None:
+    """Note each key that is none."""
+    for key in part:
+        if key not in keys:
+            reader.unknown("key", key, (*at, key), keys)
+
+
+def _parts(top: dict[str, Any], reader: Reader) -> list[tuple[dict[str, Any], Key]]:
+    """Return the claims of a file as they are written, with their keys; what is none is noted."""
+    found = []
+    for written, at in reader.each(top["claims"], ("claims",)) if "claims" in top else []:
+        part = reader.mapping(written, at, "a claim: its sentence, sweep and checks")
+        if isinstance(written, dict):
+            _known(part, claimfile.KEYS, reader, at)
+            found.append((part, at))
+    return found
 
 
 def _question(top: dict[str, Any], reader: Reader) -> str:
@@ -134,43 +151,51 @@ def _seeds(value: object, reader: Reader, key: tuple[str, ...]) -> Sequence[int]
     return seeds
 
 
-def _claim(part: dict[str, Any], trials: tuple[Trial, ...], reader: Reader, key: Key) -> Claim:
-    """Return a claim with its trials and checks."""
-    for name in part:
-        if name not in claimfile.KEYS:
-            reader.unknown("key", name, (*key, name), claimfile.KEYS)
-    source = claimfile.text(part, "source", reader, key)
-    return Claim(
-        claimfile.text(part, "claim", reader, key), source, trials, claimfile.checks(part, trials, reader, key)
-    )
+def _claim(part: dict[str, Any], trials: tuple[Trial, ...] | None, reader: Reader, key: Key) -> Claim:
+    """Return a claim with its trials and checks; None: its sweep is at fault."""
+    source, text = (claimfile.text(part, name, reader, key) for name in ("source", "claim"))
+    return Claim(text, source, trials or (), claimfile.checks(part, trials, reader, key))
 
 
-def _grids(top: dict[str, Any], document: Document, reader: Reader, shared: object, at: Key = ()) -> list[Grid]:
-    """Return the grids of `sweep`, each on top of the `set` of its claim and of the file; without one, `set` alone."""
+def _grids(
+    top: dict[str, Any], keys: Sequence[str], document: Document, reader: Reader, shared: object, at: Key = ()
+) -> list[Grid]:
+    """Return the grids of `sweep`, each on top of the `set` of its claim and of the file; without one, `set` alone.
+
+    A grid that is at fault says so, and so does one that stands where a misspelt key may have meant another.
+    """
+    before = len(reader.faults)
     common = reader.settings(shared, ("set",)) if shared is not None else {}
     if at and top.get("set") is not None:
         common |= reader.settings(top["set"], (*at, "set"))
+    sound = len(reader.faults) == before
     sweep = top.get("sweep")
     if sweep is None:
-        return [Grid(document.where((*at, "set")), common)]
+        return [Grid(document.where((*at, "set")), common, sound and all(key in keys for key in top))]
     grids = []
     for part, key in reader.each(sweep, (*at, "sweep")):
+        before = len(reader.faults)
         own = reader.settings(part, key)
-        grids.append(Grid(document.where(key), common | own))
+        grids.append(Grid(document.where(key), common | own, sound and len(reader.faults) == before))
     return grids
 
 
-def _expand(grids: list[Grid], seeds: Sequence[int], document: Document, faults: list[Fault]) -> tuple[Trial, ...]:
-    """Return the distinct trials: seed by seed, so that a sweep that stops early has seen each variant."""
-    for grid in grids:
-        for kind in ("task", "cell"):
+def _expand(
+    grids: list[Grid], seeds: Sequence[int], document: Document, faults: list[Fault]
+) -> tuple[Trial, ...] | None:
+    """Return the distinct trials: seed by seed, so that a sweep that stops early has seen each variant. None: there is
+    a fault, noted now or before."""
+    before, sound = len(faults), [grid for grid in grids if grid.sound]
+    for grid in sound:
+        for kind in PLUGINS:
             if kind not in grid.choices:
                 faults.append(Fault(f"no {kind}", grid.where, f"a {kind} in the grid or in `set`"))
-    if faults:
-        return ()
-    size = sum(grid.size() for grid in grids) * len(seeds)
+    whole = [grid for grid in sound if all(kind in grid.choices for kind in PLUGINS)]
+    size = sum(grid.size() for grid in whole) * max(1, len(seeds))
     if size > MAX_TRIALS:
         faults.append(Fault(f"{size:,} trials", document.where(("sweep",)), f"at most {MAX_TRIALS:,} in one benchmark"))
-        return ()
-    variants = {trial.canonical(): trial for grid in grids for trial in grid.variants(faults)}
-    return tuple(trial.model_copy(update={"seed": seed}) for seed in seeds for trial in variants.values())
+        return None
+    variants = {trial.canonical(): trial for grid in whole for trial in grid.variants(faults)}
+    if len(faults) > before or len(sound) < len(grids):
+        return None
+    return tuple(trial.model_copy(update={"seed": seed}) for seed in seeds or (0,) for trial in variants.values())

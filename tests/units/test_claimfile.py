@@ -25,7 +25,9 @@ claims:
       - {measure: score, better: {cell: lstm, bptt_length: null}, than: {cell: elman, bptt_length: null}, times: 2}
       - {measure: activation_bytes, linear_in: bptt_length, where: {cell: lstm}}
 """
-UP_TO_CLAIMS, UP_TO_FIRST, UP_TO_CHECKS = (TEXT[: TEXT.index(word)] for word in ("claims:", "  - claim", "    checks"))
+UP_TO_CLAIMS, UP_TO_FIRST, UP_TO_SWEEP, UP_TO_CHECKS = (
+    TEXT[: TEXT.index(word)] for word in ("claims:", "  - claim", "    sweep", "    checks")
+)
 FIRST, SECOND = (line.strip() for line in TEXT.splitlines()[-2:])
 
 
@@ -69,7 +71,8 @@ CASES = {
     "no claim 2": (TEXT.replace("- claim: An", "- clai: An"), "claims[0].claim: no claim\n  allowed: a sentence"),
     "no source": (TEXT.replace("    source: a book\n", ""), "claims[0].source: no source\n  allowed: a sentence"),
     "source is a number": (TEXT.replace("a book", "1990"), "x.yaml:6: claims[0].source: got 1990"),
-    "no sweep": (TEXT.replace("    sweep:", "    sweeep:"), "x.yaml:7: claims[0].set: no task"),
+    "no sweep": (TEXT.replace("    sweep:", "    sweeep:"), "x.yaml:8: claims[0].sweeep: unknown key 'sweeep'"),
+    "no sweep 2": (UP_TO_SWEEP, "x.yaml:7: claims[0].set: no task"),
     "misspelt in the sweep": (
         TEXT.replace("cell: [", "cel: ["),
         "x.yaml:8: claims[0].sweep.cel: unknown setting 'cel'",
@@ -187,6 +190,39 @@ def test_faults_of_several_checks_are_told_at_once(load) -> None:
     with pytest.raises(UserError) as refused:
         load(broken)
     assert [fault.where.split(":")[1] for fault in refused.value.faults] == ["10", "11"]
+
+
+def test_faults_of_sweeps_claims_and_checks_are_told_at_once(load) -> None:
+    """A sweep at fault, and a claim with one and without: all that can be said of each is."""
+    other = UP_TO_CHECKS[UP_TO_CHECKS.index("  - claim") :].replace("cell: [", "kernel: fused, cell: [feedforward, ")
+    other += (
+        "    checks: [{measure: score, better: {cel: lstm, task.a: 1}, than: lstm}, {measure: score, linear_in: x}]\n"
+    )
+    broken = TEXT.replace("question: What holds?", "quesion: What?").replace("seeds: 2", "seeds: 0")
+    other += "sweep: {task: adding, cell: gru, kernel: scan}\n"
+    broken = broken.replace("- claim: An", "- clai: An").replace("better: {cell: lstm", "better: {cell: gru")
+    with pytest.raises(UserError) as refused:
+        load(broken + other.replace("source: a book", "source: 7"))
+    assert sorted((int(fault.where.split(":")[1]), fault.what) for fault in refused.value.faults) == [
+        (1, "no question"),
+        (1, "unknown key 'quesion'"),
+        (2, "got 0"),
+        (5, "no claim"),
+        (5, "unknown key 'clai'"),
+        (10, "no trial of this claim has 'gru'"),
+        (13, "got 7"),
+        (15, "kernel: cell 'feedforward' has no 'fused' kernel"),
+        (16, "got 'lstm'"),
+        (16, "unknown setting 'cel'"),
+        (16, "unknown setting 'x'"),
+        (17, "kernel: cell 'gru' has no 'scan' kernel"),
+    ]
+
+
+def test_an_override_at_fault_blames_no_grid_for_it(load) -> None:
+    with pytest.raises(UserError) as refused:
+        load(TEXT.replace("examples: 64, ", ""), "exampels=64")
+    assert [fault.where for fault in refused.value.faults] == ["--set exampels=64"]
 
 
 def test_settings_that_never_stand_together_fit_nothing(load) -> None:
