@@ -17,7 +17,6 @@ from harness.probes.lyapunov import Lyapunov
 from harness.probes.truncation import Truncation
 from harness.trial import Trial
 
-
 REVERSAL = {"name": "reversal", "length": 24, "shortest": 18}
 
 
