@@ -39,12 +39,16 @@ def weight_shapes(trial: Trial) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every trainable weight: embeddings, layers by direction, what joins them, head."""
     cell, task, hidden = trial.build_cell(), trial.build_task(), trial.hidden_size
     shape, both = task.shape, trial.bidirectional
-    width = hidden if shape.vocabulary else shape.features
+    embedded = trial.embedding_size or hidden
     wide = hidden * (2 if both else 1)
-    read = _stack(cell, trial, width, both)
-    embedding = {"encoder.weight": (shape.vocabulary, hidden)} if shape.vocabulary else {}
+    read = _stack(cell, trial, embedded if shape.vocabulary else shape.features, both)
+    embedding = {"encoder.weight": (shape.vocabulary, embedded)} if shape.vocabulary else {}
     if not task.written:
-        return {**embedding, **read, "head.weight": (shape.outputs, wide), "head.bias": (shape.outputs,)}
+        o = shape.outputs
+        crf: dict[str, tuple[int, ...]] = {"crf.transitions": (o, o), "crf.start": (o,), "crf.stop": (o,)}
+        return {
+            **embedding, **read, "head.weight": (o, wide), "head.bias": (o,), **(crf if task.objective == "crf" else {})
+        }  # fmt: skip
     joints = trial.layers * len(cell.states) if both else 0
     bridges: list[tuple[str, tuple[int, ...]]] = [(f"bridge.{i}.weight", (hidden, wide)) for i in range(joints)]
     bridges += [(f"bridge.{i}.bias", (hidden,)) for i in range(joints)]
@@ -53,8 +57,8 @@ def weight_shapes(trial: Trial) -> dict[str, tuple[int, ...]]:
         **embedding,
         **read,
         **dict(bridges),
-        "decoder.weight": (shape.outputs + 1, hidden),  # every symbol, and the one that starts
-        **{f"decoder.{name}": size for name, size in _stack(cell, trial, hidden, False).items()},
+        "decoder.weight": (shape.outputs + 1, embedded),  # every symbol, and the one that starts
+        **{f"decoder.{name}": size for name, size in _stack(cell, trial, embedded, False).items()},
         **(attention if trial.attention == "dot" else {}),
         "head.weight": (shape.outputs, hidden),
         "head.bias": (shape.outputs,),
@@ -97,7 +101,7 @@ def estimate(trial: Trial) -> Estimate:
     again = window / steps if once else 1.0 if task.stream else window / stride
     reach = 1 / 3 + 2 / 3 * again
     times = {"layers": steps * reach, "bridge": 1, "decoder": shape.target_steps, "attention": shape.target_steps}
-    times |= {"encoder": 0, "head": 1 if once else shape.target_steps or steps}
+    times |= {"encoder": 0, "crf": steps, "head": 1 if once else shape.target_steps or steps}
     products = [
         (name, size) for name, size in weight_shapes(trial).items() if len(size) > 1 and name != "decoder.weight"
     ]

@@ -23,6 +23,7 @@ import torch
 from harness import machine, stability
 from harness.data.batches import EvalBatches, TrainBatches
 from harness.data.check import check_examples
+from harness.data.control import shuffled
 from harness.data.groups import Groups
 from harness.data.streams import EvalStreams, StreamBatches
 from harness.metrics import METRICS
@@ -72,12 +73,11 @@ def run_trial(trial: Trial, benchmark: str = "") -> Record:
 
 def _observe(trial: Trial, task: Task) -> dict[str, Any]:
     """Train, evaluate and return the fields of the record that were observed."""
-    data = {split: task.load(split, trial.seed) for split in SPLITS}
-    for split, examples in data.items():
-        check_examples(examples, task.shape, f"{trial.task['name']}, {split} split")
+    data = _data(trial, task)
     module = RecurrentModule(trial, task, trial.build_cell())
     loader = _loader(trial, task, data["train"])
     groups = Groups(loader, trial.evaluations)
+    module.total_updates = len(loader)
     probes = attach(trial)
     trainer = make_trainer(probes, groups)
     held_out = {split: _whole(task, data[split]) for split in ("valid", "test")}
@@ -90,18 +90,19 @@ def _observe(trial: Trial, task: Task) -> dict[str, Any]:
         "dropped_tokens": loader.dropped,
         "floor": task.floor(),
         "data_sha256": _hash_data(data),
-        "weights_sha256": _hash_weights(module),
     }
     failure = module.failure
     if failure is None:
         fields["status"], fields["reason"] = "ok", ""
         if module.scored_at != module.updates:
             trainer.validate(module, held_out["valid"], verbose=False)
+        module.choose_weights()
         trainer.test(module, held_out["test"], verbose=False)
-        fields["score"] = module.take_score()
+        fields |= _scores(module.take_scores(), task)
     else:
         fields |= {"status": "diverged", "reason": failure.reason, "failed_update": failure.update}
         fields |= {"failed_layer": failure.layer, "failed_step": failure.step}
+    fields["weights_sha256"] = _hash_weights(module)
     for probe in probes:
         fields |= probe.observed()
     fields["verdict"] = stability.verdict(
@@ -112,6 +113,20 @@ def _observe(trial: Trial, task: Task) -> dict[str, Any]:
         fields["gradient_norm_p99"],
     )
     return fields
+
+
+def _scores(scores: dict[str, float], task: Task) -> dict[str, Any]:
+    """Fields of the record: the task's own score, and those beside it."""
+    return {"score": scores[task.metric], "also_names": [*task.also], "also_scores": [scores[n] for n in task.also]}
+
+
+def _data(trial: Trial, task: Task) -> dict[Split, Examples]:
+    """Return the checked splits; what was prepared was checked then."""
+    data = {split: task.load(split, trial.seed) for split in SPLITS}
+    for split, examples in data.items():
+        if not examples.digest:
+            check_examples(examples, task.shape, f"{trial.task['name']}, {split} split")
+    return data | {"train": shuffled(data["train"], task, trial.seed)} if trial.shuffled_targets else data
 
 
 def make_trainer(probes: Iterable[Probe], groups: Groups) -> pl.Trainer:

@@ -49,6 +49,33 @@ _METRICS = [
         "share of sequences written without a fault, the end included",
     ),
     Metric("cross_entropy", "cross-entropy", "nats", "lower", ".4f", "mean of -log p(answer) over the due answers"),
+    Metric(
+        "perplexity", "perplexity", "", "lower", ".2f", "exp of the mean of -log p(next word), each given those before"
+    ),
+    Metric("nats_per_frame", "nats per frame", "nats", "lower", ".3f", "mean of -log p(all notes of a frame)"),
+    Metric("nats_per_image", "nats per image", "nats", "lower", ".2f", "mean of -log p(all pixels of an image)"),
+    Metric(
+        "entity_f1", "entity F1", "", "higher", ".3f", "F1 of whole entities, type and both ends right (CoNLL-2000)"
+    ),
+    Metric("bleu", "BLEU", "", "higher", ".2f", "sacreBLEU's corpus BLEU, 13a tokens, of what is written freely"),
+    Metric("rouge_1", "ROUGE-1", "", "higher", ".3f", "mean F1 of words against the nearest reference (rouge-score)"),
+    Metric("rouge_2", "ROUGE-2", "", "higher", ".3f", "mean F1 of word pairs against the nearest reference"),
+    Metric("rouge_l", "ROUGE-L", "", "higher", ".3f", "mean F1 of the longest common subsequence"),
+    Metric("word_error_rate", "word error rate", "", "lower", ".3f", "wrong, missing and added words over words due"),
+    Metric(
+        "pronunciation_error_rate",
+        "words wrong",
+        "",
+        "lower",
+        ".3f",
+        "share of words none of whose known pronunciations was written",
+    ),
+    Metric(
+        "phone_error_rate", "phone error rate", "", "lower", ".3f", "edits over phones of the nearest pronunciation"
+    ),
+    Metric("distinct_1", "distinct-1", "", "higher", ".3f", "different words over all words written"),
+    Metric("distinct_2", "distinct-2", "", "higher", ".3f", "different word pairs over all word pairs written"),
+    Metric("skill", "skill", "", "higher", ".3f", "1 - error / error of the task's floor; 0 is the trivial forecast"),
     Metric("mse", "mean squared error", "", "lower", ".4f", "mean squared error on the test split"),
     Metric("parameters", "parameters", "", "", ",.0f", "trainable weights, encoder and head included"),
     Metric(

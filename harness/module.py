@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,17 +13,22 @@ from torch import Tensor
 
 from harness.cells.base import Cell
 from harness.data.batches import Batch
+from harness.metrics import METRICS
 from harness.models.base import Windows
 from harness.models.build import build_model
 from harness.models.clipping import Clipped, clip
 from harness.models.diagnose import first_non_finite, largest_gradient
-from harness.models.objectives import LOSSES, score
+from harness.models.objectives import LOSSES, cross_entropy
 from harness.models.precision import Arithmetic, choose_kernels
+from harness.models.scores import Score, score
 from harness.tasks.base import Task
 from harness.trial import Trial
 
 EXPLOSION = 1_000
 """A loss this many times the first one has exploded, although every number is still finite."""
+
+WARM_UP = 0.05
+"""Share of the updates over which a schedule rises."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +67,33 @@ class RecurrentModule(pl.LightningModule):
         self.arithmetic = Arithmetic(trial.precision, device="cpu")
         self.model = build_model(trial, task, cell)
         choose_kernels(self.model, self.arithmetic)
-        self.loss_of = self.arithmetic.exact(LOSSES[task.objective])
+        self.loss_of = self.arithmetic.exact(LOSSES.get(task.objective, cross_entropy))  # unread by a sequence head
         self.watch = False  # set by a probe: measure the gradient through time in this update
         self.last: Update | None = None
         self.failure: Failure | None = None
         self.updates = self.scored_at = 0
+        self.total_updates = 0  # of the whole budget, which a schedule is spread over; set by the engine
         self.before_update: list[Callable[..., None]] = []  # by the panel of probes
         self.after_update: list[Callable[..., None]] = []
-        self.score = score(task.metric, task.shape)
+        self.scores = torch.nn.ModuleDict({name: score(name, task) for name in (task.metric, *task.also)})
         self._first_loss: float | None = None
+        self._best: tuple[float, dict[str, Tensor]] | None = None  # validation score and weights
         self._named_parameters = list(self.model.named_parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam (Kingma and Ba, arXiv:1412.6980) or plain SGD, in torch's fused form."""
-        kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.trial.optimizer]
-        return kind(self.model.parameters(), lr=self.trial.learning_rate, fused=True)
+        """Adam (Kingma and Ba, arXiv:1412.6980) or plain SGD, in torch's fused form; with weight decay AdamW
+        (Loshchilov and Hutter, arXiv:1711.05101), whose decay no gradient passes through."""
+        decay = self.trial.weight_decay
+        kind = {"adam": torch.optim.AdamW if decay else torch.optim.Adam, "sgd": torch.optim.SGD}[self.trial.optimizer]
+        return kind(self.model.parameters(), lr=self.trial.learning_rate, weight_decay=decay, fused=True)
+
+    def _rate(self) -> float:
+        """Step size of the next update: a share of `learning_rate`. Cosine: Loshchilov and Hutter, arXiv:1608.03983."""
+        done = self.updates / max(1, self.total_updates)
+        if self.trial.schedule == "constant":
+            return self.trial.learning_rate
+        rise = min(1.0, (self.updates + 1) / max(1.0, WARM_UP * self.total_updates))
+        return self.trial.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
     def training_step(self, group: Iterable[Batch], index: int) -> None:
         """A group of updates, one after the other; the first failure ends it and training."""
@@ -94,6 +111,8 @@ class RecurrentModule(pl.LightningModule):
         """One update: all windows of the batch, then clip and step. A non-finite or exploded value ends training."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)  # its wrapper counts steps that we count ourselves
         optimizer.zero_grad()
+        if self.trial.schedule != "constant":
+            optimizer.param_groups[0]["lr"] = self._rate()
         # a batch of a stream is one window already
         reach = (None, None) if self.task.stream else (self.trial.bptt_length, self.trial.bptt_stride)
         with self.arithmetic.forward():
@@ -139,19 +158,42 @@ class RecurrentModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add a batch to the score."""
-        with self.arithmetic.forward():
-            answers, targets = self.model.answer(batch)
-        if answers.is_floating_point():
-            answers = answers.to(self.arithmetic.weights)
-        if answers.ndim > targets.ndim:
-            answers, targets = answers.flatten(0, -2), targets.flatten()
-        self.score.update(answers, targets)
+        self._add(batch, self.task.metric)
 
-    test_step = validation_step
+    def test_step(self, batch: Batch, index: int) -> None:
+        """Add a batch to every score."""
+        self._add(batch, *self.scores)
+
+    def _add(self, batch: Batch, *names: str) -> None:
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for each in (cast(Score, self.scores[name]) for name in names):
+            if each.reads not in found:
+                with self.arithmetic.forward():
+                    answers, targets = (self.model.answer if each.reads == "answer" else self.model.forced)(batch)
+                exact = answers.to(self.arithmetic.weights) if answers.is_floating_point() else answers
+                found[each.reads] = exact, targets
+            each.update(*found[each.reads], batch.references)
 
     def take_score(self) -> float:
-        """Return the score over what was added, and start anew."""
+        """Return the task's score over what was added, and start anew."""
         self.scored_at = self.updates
-        value = float(self.score.compute())
-        self.score.reset()
+        value = self.take_scores()[self.task.metric]
+        if self.trial.select == "best" and self.failure is None:
+            sign = 1 if METRICS[self.task.metric].better == "higher" else -1
+            if self._best is None or sign * value > sign * self._best[0]:
+                self._best = value, {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
         return value
+
+    def choose_weights(self) -> None:
+        """Go back to the weights that were best on the validation split, if the trial selects them."""
+        if self._best is not None:
+            self.model.load_state_dict(self._best[1])
+
+    def take_scores(self) -> dict[str, float]:
+        """Return every score over what was added, NaN for one that nothing was added to, and start anew."""
+        values = {}
+        for name in self.scores:
+            each = cast(Score, self.scores[name])
+            values[name] = float(each.compute()) if each.update_called else math.nan
+            each.reset()
+        return values

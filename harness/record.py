@@ -40,7 +40,10 @@ class Record:
     metric: str = ""
     higher_is_better: bool = True
     floor: float = math.nan
-    score: float = math.nan  # test split, at the end of the budget
+    score: float = math.nan  # test split, at the end of the budget or, if selected, at the best validation score
+    also_names: list[str] = field(default_factory=list)  # further scores on the test split
+    also_scores: list[float] = field(default_factory=list)
+    samples: str = ""  # JSON: a few test examples with what was given, wanted and got
     valid_score: float = math.nan
     train_loss: float = math.nan
     curve_examples: list[int] = field(default_factory=list)

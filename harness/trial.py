@@ -38,11 +38,14 @@ class Trial(BaseModel):
     task: dict[str, Any] = Field(description="name of a task, or {name, its settings}")
     cell: dict[str, Any] = Field(description="name of a cell, or {name, its settings}")
     hidden_size: int = Field(64, ge=1, le=65_536, description="units per layer and direction")
+    embedding_size: int | None = Field(None, ge=1, le=65_536, description="width of embedded tokens; null: hidden_size")
     layers: int = Field(1, ge=1, le=64, description="stacked recurrent layers")
     bidirectional: bool = Field(False, description="read the sequence in both directions")
     attention: Literal["none", "dot"] = Field("none", description="what a decoder sees of the source at each step")
     beam_width: int = Field(1, ge=1, le=1_000, description="sequences that a decoder keeps when it answers; 1: greedy")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of units dropped between layers")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="share dropped of what the first layer reads")
+    output_dropout: float = Field(0.0, ge=0, lt=1, description="share dropped of what the head reads")
     kernel: Literal["auto", "fused", "scan", "loop"] = Field(
         "auto", description="torch's fused kernel, a parallel scan, or our plain loop; auto: the quickest the cell has"
     )
@@ -55,11 +58,23 @@ class Trial(BaseModel):
         None, description="instead: adaptive clipping, to this share of the norm of each unit's weights; not the head"
     )
     optimizer: Literal["adam", "sgd"] = Field("adam", description="update rule")
-    learning_rate: Positive = Field(0.003, description="step size")
+    learning_rate: Positive = Field(0.003, description="step size, the largest of a schedule")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: rises over the first 5 % of the updates and falls to 0 at the end"
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="share of each weight taken off an update, times the step size"
+    )
     batch_size: int = Field(32, ge=1, le=1_000_000, description="examples per update")
     examples: Count | None = Field(None, description="budget: examples trained on, repeats included")
     tokens: Count | None = Field(None, description="budget: useful time steps trained on, instead of examples")
     evaluations: int = Field(10, ge=1, le=1_000, description="points of the learning curve on the validation split")
+    select: Literal["last", "best"] = Field(
+        "last", description="weights that are tested: the last, or the best on the validation split"
+    )
+    shuffled_targets: bool = Field(
+        False, description="control: training targets dealt out at random; what is still learned is not from the input"
+    )
     probe_every: int = Field(50, ge=1, description="updates between two looks at the gradient through time")
     precision: Precision = Field(
         "float32", description="arithmetic of the model; mixed: float32 weights, matrix products in 16 bits"
@@ -135,6 +150,8 @@ class Trial(BaseModel):
             changes |= {"attention": "none", "beam_width": 1}
         if self.layers == 1:
             changes["dropout"] = 0.0
+        if (not task.shape.vocabulary and not task.written) or self.embedding_size == self.hidden_size:
+            changes["embedding_size"] = None
         if self.kernel == cell.kernels[0]:
             changes["kernel"] = "auto"
         return self.model_copy(update=changes)

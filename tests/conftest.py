@@ -12,15 +12,23 @@ from typing import Any
 
 import pytest
 
-from harness import machine
+from harness import machine, registry
 from harness.record import Record
+from harness.tasks._prepared import PreparedTask
 
 # Before torch is imported, here or in a child. Threads that spin for a core which another process holds are slow: on
 # two busy cores test_lyapunov, test_free_running and test_encoder_decoder took 121 s with two threads, 30 s with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+ROOT = Path(__file__).parents[1]
+# Local copies of data sets lie beside the checkout on machines that lend them; what is prepared of them outlives a run.
+MIRROR = ROOT.parent / "shared" / "data"
+if MIRROR.is_dir():
+    os.environ.setdefault("HARNESS_DATA_MIRROR", str(MIRROR))
+os.environ.setdefault("HARNESS_CACHE", str(ROOT / ".pytest_cache" / "data"))
+HAS_DATA = bool(os.environ.get("HARNESS_DATA_MIRROR"))
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
-EXCUSED = ("gpu",)
-"""Markers whose tests may be skipped in CI, because only hardware can make them run."""
+EXCUSED = ("gpu",) if HAS_DATA else ("gpu", "data")
+"""Markers whose tests may be skipped in CI, because only hardware, or data that may not be copied, make them run."""
 
 
 @pytest.fixture
@@ -57,8 +65,31 @@ def run_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             process.kill()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Say it once and loudly if no real data set is at hand."""
+    if not HAS_DATA and not hasattr(config, "workerinput"):
+        print("\nNO REAL DATA: every test marked `data` is skipped; HARNESS_DATA_MIRROR names a folder of copies\n")
+
+
+def needs_data(item: pytest.Item) -> bool:
+    """A test that says so, or one whose parameters name a task on real data."""
+    if item.get_closest_marker("data"):
+        return True
+    given = getattr(item, "callspec", None)
+    kinds = registry.members("harness.tasks")
+    return any(
+        isinstance(value, str) and value in kinds and issubclass(kinds[value], PreparedTask)
+        for value in (given.params.values() if given else ())
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Skip what needs a GPU where there is none, and what needs data where there are none."""
+    for item in items:
+        if needs_data(item):
+            item.add_marker(pytest.mark.data)
+            if not HAS_DATA:
+                item.add_marker(pytest.mark.skip(reason="no real data: set HARNESS_DATA_MIRROR"))
     if not machine.gpu_names():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -7,7 +7,7 @@ Not a torch DataLoader: the arrays are in memory, and Lightning resumes a loader
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+MISSING = -100
+"""A class that is not due."""
+
+
 class Batch(NamedTuple):
     """One batch of tensors, cut to its longest sequence: inputs (B, T, ...), targets, lengths (B,).
 
     Of a stream, a batch is one window: `resets` (B,) marks streams that start anew, and `advance` is how many steps
-    later the next batch begins (None: all of them).
+    later the next batch begins (None: all of them). `references`: the right answers as texts, where scores read them.
     """
 
     inputs: Tensor
@@ -30,6 +34,7 @@ class Batch(NamedTuple):
     lengths: Tensor
     resets: Tensor | None = None
     advance: int | None = None
+    references: Sequence[Sequence[str]] | None = None
 
     @property
     def full(self) -> bool:
@@ -48,8 +53,6 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, examples: Examples, index: np.ndarray) -> Batch:
         """Gather rows of a split."""
-        import torch
-
         lengths = examples.lengths[index]
         longest = int(lengths.max())
         inputs = examples.inputs[index]
@@ -58,8 +61,29 @@ class Batch(NamedTuple):
             # a target of as many steps that goes on beyond every input has steps of its own
             aligned = targets.ndim > 1 and targets.shape[1] == inputs.shape[1] and not due(targets[:, longest:]).any()
             inputs, targets = inputs[:, :longest], targets[:, :longest] if aligned else targets
-        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in (inputs, targets, lengths)]
-        return cls(tensors[0], tensors[1], tensors[2])
+        texts = examples.references
+        references = None if texts is None else [texts[int(row)] for row in index]
+        return cls(*tensors(inputs, targets, lengths, examples.scale), references=references)
+
+
+def tensors(
+    inputs: np.ndarray, targets: np.ndarray, lengths: np.ndarray, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what models compute with, of arrays that may be stored in fewer bytes (tasks/base.py: Examples)."""
+    import torch
+
+    if scale:
+        inputs = inputs.astype(np.float32) * np.float32(scale)
+    elif inputs.dtype.kind in "iu":
+        inputs = inputs.astype(np.int64, copy=False)
+    if targets.dtype == np.int8 and targets.ndim == 3:
+        targets = np.where(targets == MISSING, np.float32(np.nan), targets.astype(np.float32))
+    elif targets.dtype.kind in "iu":
+        targets = targets.astype(np.int64, copy=False)
+    x, y, n = (
+        torch.from_numpy(np.ascontiguousarray(a)) for a in (inputs, targets, lengths.astype(np.int64, copy=False))
+    )
+    return x, y, n
 
 
 class TrainBatches:
@@ -119,7 +143,7 @@ class TrainBatches:
 
 def due(targets: np.ndarray) -> np.ndarray:
     """Where a target is due: a class of -100 and a NaN value are not."""
-    return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != -100
+    return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != MISSING
 
 
 def _order(seed: int, number: int, count: int) -> np.ndarray:

@@ -24,7 +24,7 @@ def check_examples(examples: Examples, shape: Shape, name: str) -> None:
         *_lengths(examples),
         *_inputs(examples, shape),
         *_targets(examples, shape),
-        *(_endings if shape.target_steps else _beyond)(examples),
+        *(_beyond if not shape.target_steps else _fits if shape.blank else _endings)(examples),
     ]
     if faults:
         raise UserError(Fault(what, where=name, allowed=allowed) for what, allowed in faults)
@@ -33,20 +33,21 @@ def check_examples(examples: Examples, shape: Shape, name: str) -> None:
 def _sizes(examples: Examples, shape: Shape) -> Found:
     """Sizes and dtypes of whole arrays."""
     inputs, targets, lengths = examples.inputs, examples.targets, examples.lengths
-    if shape.vocabulary and not (inputs.ndim == 2 and inputs.dtype == np.int64):
-        yield f"inputs are {_size(inputs)}", "tokens: int64 (N, T)"
-    if not shape.vocabulary and not (inputs.ndim == 3 and inputs.dtype.kind == "f"):
-        yield f"inputs are {_size(inputs)}", f"features: floats (N, T, {shape.features})"
+    tokens = (shape.columns,) if shape.columns > 1 else ()
+    if shape.vocabulary and not (inputs.ndim > 1 and inputs.shape[2:] == tokens and _whole(inputs)):
+        yield f"inputs are {_size(inputs)}", f"tokens: integers (N, T{''.join(f', {k}' for k in tokens)})"
+    if not shape.vocabulary and not (inputs.ndim == 3 and (inputs.dtype.kind == "f" or examples.scale)):
+        yield f"inputs are {_size(inputs)}", f"features: floats (N, T, {shape.features}), or bytes with a scale"
     elif not shape.vocabulary and inputs.shape[2] != shape.features:
         yield f"inputs have {inputs.shape[2]} features", f"{shape.features}, as the task declares"
-    if not (lengths.ndim == 1 and lengths.dtype == np.int64):
-        yield f"lengths are {_size(lengths)}", "int64 (N,)"
+    if not (lengths.ndim == 1 and _whole(lengths)):
+        yield f"lengths are {_size(lengths)}", "integers (N,)"
     if inputs.ndim < 2 or not inputs.shape[1]:
         yield f"inputs are {_size(inputs)}", "at least one step"
     elif not _fit(targets, inputs.shape[1], shape):
         steps = f"U), U up to {shape.target_steps}" if shape.target_steps else f"{inputs.shape[1]})"
         values = f"; floats (N, {shape.outputs}) or (N, {inputs.shape[1]}, {shape.outputs})" * (not shape.target_steps)
-        yield f"targets are {_size(targets)}", f"int64 {'(N,) or ' * (not shape.target_steps)}(N, {steps}{values}"
+        yield f"targets are {_size(targets)}", f"integers {'(N,) or ' * (not shape.target_steps)}(N, {steps}{values}"
     if not len(inputs) == len(targets) == len(lengths):
         yield f"{len(inputs)} inputs, {len(targets)} targets and {len(lengths)} lengths", "as many of each"
     elif not len(inputs):
@@ -58,11 +59,18 @@ def _fit(targets: np.ndarray, steps: int, shape: Shape) -> bool:
     if targets.dtype.kind == "f":
         size = targets.shape[1:]
         return size in ((shape.outputs,), (steps, shape.outputs)) and not shape.target_steps
-    if targets.dtype != np.int64 or targets.ndim not in (1, 2):
+    if targets.dtype == np.int8 and targets.ndim == 3:
+        return targets.shape[1:] == (steps, shape.outputs) and not shape.target_steps
+    if not _whole(targets) or targets.ndim not in (1, 2):
         return False
     if shape.target_steps:
         return targets.ndim == 2 and 1 <= targets.shape[1] <= shape.target_steps
     return targets.ndim == 1 or targets.shape[1] == steps
+
+
+def _whole(array: np.ndarray) -> bool:
+    """Whether these are integers, in any number of bytes."""
+    return array.dtype.kind in "iu"
 
 
 def _lengths(examples: Examples) -> Found:
@@ -82,9 +90,13 @@ def _targets(examples: Examples, shape: Shape) -> Found:
     targets = examples.targets
     if targets.dtype.kind == "f":
         yield from _first("target", targets, np.isinf(targets), "a finite number, or NaN where nothing is due")
+    elif targets.ndim == 3:
+        wrong = (targets != 0) & (targets != 1)
+        yield from _first("target", targets, wrong & due(targets), "0 or 1, or -100 where nothing is due")
     else:
-        wrong, most = (targets < 0) | (targets >= shape.outputs), shape.outputs - 1
-        yield from _first("target", targets, wrong & due(targets), f"0 to {most}, or -100 where nothing is due")
+        least, most = int(shape.blank), shape.outputs - 1
+        wrong = (targets < least) | (targets > most)
+        yield from _first("target", targets, wrong & due(targets), f"{least} to {most}, or -100 where nothing is due")
     none = np.asarray(~due(targets).reshape(len(targets), -1).any(1))
     if none.any():
         rows = f"row {none.argmax()}" if not none.all() else "every row"
@@ -94,10 +106,24 @@ def _targets(examples: Examples, shape: Shape) -> Found:
 def _beyond(examples: Examples) -> Found:
     """A target at each step stands at a step that is real."""
     targets, lengths = examples.targets, examples.lengths
-    if targets.ndim - (targets.dtype.kind == "f") == 2:
+    if targets.ndim == 3 or (targets.ndim == 2 and targets.dtype.kind != "f"):
         beyond = np.arange(targets.shape[1]) >= lengths[:, None]
         wrong = due(targets) & (beyond if targets.ndim == 2 else beyond[:, :, None])
         yield from _first("target", targets, wrong, "nothing due beyond a row's length")
+
+
+def _fits(examples: Examples) -> Found:
+    """CTC needs a step for each symbol, and one more between two that are equal, for the blank that parts them."""
+    targets, lengths = examples.targets, examples.lengths
+    named = due(targets)
+    gaps = ~named[:, :-1] & named[:, 1:]
+    yield from _first("target", targets[:, :-1], gaps, "symbols up to the end of a row, then -100")
+    need = named.sum(1) + ((targets[:, 1:] == targets[:, :-1]) & named[:, 1:]).sum(1)
+    short = need > lengths
+    if short.any():
+        row = int(short.argmax())
+        what = f"row {row}: {lengths[row]} steps for {named[row].sum()} symbols, which need {need[row]}{_more(short)}"
+        yield what, "at least a step for each symbol, and one more between two that are equal"
 
 
 def _endings(examples: Examples) -> Found:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data.batches import Batch
+from harness.data.batches import Batch, tensors
 from harness.errors import Fault, UserError
 from harness.tasks.base import Examples
 
@@ -62,9 +62,8 @@ class _Window:
             targets[late_BT] = _missing(targets)
             steps, count = int(np.flatnonzero((due_BT & ~late_BT).any(0))[-1]) + 1, most
         lengths = (self.stop_B - self.first_B).clip(1, steps)
-        arrays = (inputs[:, :steps], targets[:, :steps], lengths, self.new_B)
-        x, y, n, new = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
-        return Batch(x, y, n, new, self.advance), count
+        x, y, n = tensors(inputs[:, :steps], targets[:, :steps], lengths, examples.scale)
+        return Batch(x, y, n, torch.from_numpy(self.new_B), self.advance), count
 
 
 def _missing(targets: np.ndarray) -> float:
@@ -151,7 +150,7 @@ class StreamBatches:
             what = f"bptt_stride: {stride} of {length} steps would look back from one document into another"
             allowed = f"bptt_length ({length}), for a training split of {len(examples)} documents"
             raise UserError(Fault(what, allowed=allowed, remedy="bptt_stride: null"))
-        if not _due(examples.targets).any():
+        if not examples.digest and not _due(examples.targets).any():
             raise UserError("the training split has no target that is due")
         self._settings = (streams, length, stride, True, seed if len(examples) > 1 else None)
         self._start()

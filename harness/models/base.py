@@ -80,6 +80,10 @@ class Model(nn.Module):
     def reach(self, batch: Batch) -> int:
         """Return the steps from which on a window is the whole of every sequence of the batch."""
 
+    def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (predictions, targets) where the right answers so far are given: `answer`, but for a decoder."""
+        return self.answer(batch)
+
     @abstractmethod
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:
         """Repeat the forward pass; return (layer, time step, what) of the first non-finite value, None if clean."""

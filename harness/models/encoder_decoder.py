@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
@@ -46,13 +47,15 @@ class EncoderDecoder(Model):
         self.remembers = bool(cell.states)
         self.reads_one_step = task.mapping == "one-to-many"
         self.start_symbol, self.limit, self.beam_width = shape.outputs, 2 * shape.target_steps, trial.beam_width
-        self.embedding = nn.Embedding(shape.vocabulary, hidden) if shape.vocabulary else None
-        width = hidden if shape.vocabulary else shape.features
+        embedded = trial.embedding_size or hidden
+        self.embedding = nn.Embedding(shape.vocabulary, embedded) if shape.vocabulary else None
+        width = embedded if shape.vocabulary else shape.features
+        self.input_dropout, self.output_dropout = trial.input_dropout, trial.output_dropout
         self.encoder = Stack(cell, width, hidden, trial.layers, trial.bidirectional, trial.dropout, fused)
         joints = trial.layers * len(cell.states) if trial.bidirectional else 0
         self.bridge = nn.ModuleList(nn.Linear(2 * hidden, hidden) for _ in range(joints))
-        self.target_embedding = nn.Embedding(shape.outputs + 1, hidden)  # the last row is the start symbol
-        self.decoder = Stack(cell, hidden, hidden, trial.layers, False, trial.dropout, fused)
+        self.target_embedding = nn.Embedding(shape.outputs + 1, embedded)  # the last row is the start symbol
+        self.decoder = Stack(cell, embedded, hidden, trial.layers, False, trial.dropout, fused)
         self.attention = DotAttention(hidden, self.encoder.width) if trial.attention == "dot" else None
         self.head = nn.Linear(hidden, shape.outputs)
         self._start(torch.Generator().manual_seed(trial.seed))
@@ -87,8 +90,13 @@ class EncoderDecoder(Model):
         return int(batch.lengths.sum() + written_B.sum()), computed
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Return features (B, S, D) in the model's arithmetic, from features or tokens."""
-        return inputs.to(self.head.weight.dtype) if self.embedding is None else self.embedding(inputs)
+        """Return features (B, S, D) in the model's arithmetic, from features or tokens; the embeddings of the columns
+        (B, S, K) of a step are added."""
+        x_BSD = inputs.to(self.head.weight.dtype) if self.embedding is None else self.embedding(inputs)
+        return self._dropped(x_BSD.sum(2) if x_BSD.ndim == 4 else x_BSD, self.input_dropout)
+
+    def _dropped(self, values: Tensor, share: float) -> Tensor:
+        return F.dropout(values, share, self.training) if share else values
 
     def read(
         self, batch: Batch, edges: Iterable[int] = (), cuts: Iterable[int] = (), watch: bool = False
@@ -106,7 +114,8 @@ class EncoderDecoder(Model):
 
     def read_out(self, h_BUH: Tensor, memory_BSW: Tensor, lengths_B: Tensor) -> Tensor:
         """Return answers (B, U, O) from the decoder's outputs and the source's."""
-        return self.head(h_BUH if self.attention is None else self.attention(h_BUH, memory_BSW, lengths_B))
+        h_BUH = h_BUH if self.attention is None else self.attention(h_BUH, memory_BSW, lengths_B)
+        return self.head(self._dropped(h_BUH, self.output_dropout))
 
     def backward(self, batch: Batch, loss_of: Loss, windows: Windows, backward: Callable[[Tensor], None]) -> Backward:
         """One backward pass over both. With a `length` k of windows the gradient through time is cut before steps k,
@@ -126,7 +135,7 @@ class EncoderDecoder(Model):
         lags = lag_points(int(reach_B.max())) if windows.watch and self.remembers else []
         edges = {name: edges_at(lengths_B, lags) if name == side else () for name in steps}
         source, starts = self.read(batch, edges["source"], cuts["source"], bool(lags))
-        forced_BUD = self.target_embedding(self._shifted(targets_BU))
+        forced_BUD = self._dropped(self.target_embedding(self._shifted(targets_BU)), self.input_dropout)
         run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(lags))
         answers_BUO = self.read_out(run.output_BTH, source.output_BTH, batch.lengths)
         loss, gradient = loss_of(answers_BUO, targets_BU)[0] / due(targets_BU), None
@@ -177,6 +186,14 @@ class EncoderDecoder(Model):
     def reach(self, batch: Batch) -> int:
         """Steps of the longest source or target."""
         return max(batch.inputs.shape[1], int(target_lengths(batch.targets).max()))
+
+    def forced(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return scores (B, U, O) of each symbol given the right ones before it, and the targets (B, U)."""
+        source, starts = self.read(batch)
+        written_B = target_lengths(batch.targets)
+        forced_BUD = self.target_embedding(self._shifted(batch.targets))
+        run = unroll(self.decoder, forced_BUD, starts, written_B, (), [])
+        return self.read_out(run.output_BTH, source.output_BTH, batch.lengths), batch.targets
 
     @torch.no_grad()
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:

@@ -1,20 +1,16 @@
-"""Losses and scores by name: the vocabulary that tasks choose from.
+"""Losses by name: the vocabulary that tasks choose from.
 
 A loss returns (sum over what is due, how much is due), so that windows and workers of different sizes add up to the
-exact mean. Scores are torchmetrics' own.
+exact mean.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
-import torchmetrics
 from torch import Tensor
 from torch.nn import functional as F
-
-from harness.tasks.base import Shape
 
 IGNORE = -100  # a class that is not due
 
@@ -33,65 +29,17 @@ def mse(output_BO: Tensor, target_BO: Tensor) -> tuple[Tensor, Tensor]:
     return F.mse_loss(output_BO, target_BO, reduction="sum"), (~missing).sum()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {"cross-entropy": cross_entropy, "mse": mse}
+def binary_cross_entropy(output_BO: Tensor, target_BO: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of -log p in nats over 0/1 values that are due (NaN is not), from logits, and their number."""
+    missing = target_BO.isnan()
+    target_BO = target_BO.masked_fill(missing, 0).to(output_BO.dtype)
+    nats = F.binary_cross_entropy_with_logits(output_BO, target_BO, reduction="none")
+    return nats.masked_fill(missing, 0).sum(), (~missing).sum()
 
 
-class CrossEntropy(torchmetrics.Metric):
-    """Mean over due targets of -log p(target), in float64: nats, or bits where `unit` is ln 2 nats."""
-
-    def __init__(self, unit: float = 1.0) -> None:
-        super().__init__()
-        self.unit = unit
-        for name in ("nats", "due"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, output_BO: Tensor, target_B: Tensor) -> None:
-        """Add answers (..., O), any constant apart log probabilities, and targets (...)."""
-        nats, due = cross_entropy(output_BO.double(), target_B)
-        self.nats += nats
-        self.due += due
-
-    def compute(self) -> Tensor:
-        """Nats over `unit`; NaN where nothing was due."""
-        return self.nats / self.due / self.unit
-
-
-class WrittenAccuracy(torchmetrics.Metric):
-    """Share of due symbols written rightly at their place or, `whole`, of sequences without a fault in what is due."""
-
-    def __init__(self, whole: bool) -> None:
-        super().__init__()
-        self.whole = whole
-        for name in ("right", "due"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, written_BU: Tensor, target_BU: Tensor) -> None:
-        """Add what was written (B, U') and targets (B, U). A symbol that is missing is wrong."""
-        missing = target_BU.shape[1] - written_BU.shape[1]
-        written_BU = F.pad(written_BU, (0, max(0, missing)), value=IGNORE)[:, : target_BU.shape[1]]
-        due_BU = target_BU != IGNORE
-        right_BU = (written_BU == target_BU) & due_BU
-        if self.whole:
-            due = due_BU.any(1)
-            right_BU, due_BU = (right_BU == due_BU).all(1) & due, due
-        self.right += right_BU.sum()
-        self.due += due_BU.sum()
-
-    def compute(self) -> Tensor:
-        """Share; NaN where nothing was due."""
-        return self.right / self.due
-
-
-def score(metric: str, shape: Shape) -> torchmetrics.Metric:
-    """Return a fresh torchmetrics metric for a task's metric name; feed it with `update(predictions, target)`."""
-    if metric == "accuracy":
-        return torchmetrics.classification.MulticlassAccuracy(shape.outputs, average="micro", ignore_index=IGNORE)
-    if metric == "cross_entropy":
-        return CrossEntropy()
-    if metric == "bits_per_character":
-        return CrossEntropy(unit=math.log(2))
-    if metric in ("token_accuracy", "sequence_accuracy"):
-        return WrittenAccuracy(whole=metric == "sequence_accuracy")
-    if metric == "mse":
-        return torchmetrics.MeanSquaredError()
-    raise AssertionError(f"no score is called {metric!r}")
+LOSSES: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "cross-entropy": cross_entropy,
+    "mse": mse,
+    "binary-cross-entropy": binary_cross_entropy,
+}
+"""Losses that add up over steps; heads.py has those of whole sequences."""

@@ -13,6 +13,7 @@ from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
 from harness.models.base import Backward, Driven, Loss, Model, Windows, due
 from harness.models.diagnose import first_bad_mark
+from harness.models.heads import sequence_head
 from harness.models.layer import Mark
 from harness.models.precision import weight_dtype
 from harness.models.stack import Stack, StackState
@@ -29,10 +30,12 @@ class SequenceModel(Model):
         super().__init__()
         shape, hidden = task.shape, trial.hidden_size
         self.each_step = task.mapping == "many-to-many"
-        self.encoder = nn.Embedding(shape.vocabulary, hidden) if shape.vocabulary else None
+        embedded = trial.embedding_size or hidden
+        self.encoder = nn.Embedding(shape.vocabulary, embedded) if shape.vocabulary else None
+        self.input_dropout, self.output_dropout = trial.input_dropout, trial.output_dropout
         self.stack = Stack(
             cell,
-            hidden if shape.vocabulary else shape.features,
+            embedded if shape.vocabulary else shape.features,
             hidden,
             trial.layers,
             trial.bidirectional,
@@ -40,6 +43,7 @@ class SequenceModel(Model):
             fused=trial.kernel != "loop",
         )
         self.head = nn.Linear(self.stack.width, shape.outputs)
+        self.over_steps = sequence_head(task.objective, shape.outputs)
         self.remembers = bool(cell.states)
         self.carried: dict[bool, StackState] = {}  # streams: the state so far, in training (True) and evaluation
         self.began: StackState = []  # the states from which the last backward pass started
@@ -65,11 +69,15 @@ class SequenceModel(Model):
         return batch.tokens, batch.inputs.shape[0] * batch.inputs.shape[1]
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Return features (B, T, D) in the model's arithmetic, from features or tokens."""
-        return inputs.to(self.head.weight.dtype) if self.encoder is None else self.encoder(inputs)
+        """Return features (B, T, D) in the model's arithmetic, from features or tokens; the embeddings of the columns
+        (B, T, K) of a step are added."""
+        x_BTD = inputs.to(self.head.weight.dtype) if self.encoder is None else self.encoder(inputs)
+        x_BTD = x_BTD.sum(2) if x_BTD.ndim == 4 else x_BTD
+        return F.dropout(x_BTD, self.input_dropout, self.training) if self.input_dropout else x_BTD
 
     def read_out(self, hidden: Tensor) -> Tensor:
         """Return answers (..., O) from hidden units (..., H)."""
+        hidden = F.dropout(hidden, self.output_dropout, self.training) if self.output_dropout else hidden
         return F.linear(hidden, self.head.weight, self.head.bias)
 
     def summarise(self, out_BTH: Tensor, lengths_B: Tensor) -> Tensor:
@@ -94,18 +102,22 @@ class SequenceModel(Model):
             self.encode(batch.inputs), self._first_states(batch), batch.lengths, [batch.inputs.shape[1]]
         )
         self._carry(batch._replace(advance=None), {batch.inputs.shape[1]: states})
-        return self.read_out(out_BTH if self.each_step else self.summarise(out_BTH, batch.lengths)), batch.targets
+        answers = self.read_out(out_BTH if self.each_step else self.summarise(out_BTH, batch.lengths))
+        if self.over_steps is not None:
+            answers = self.over_steps.decode(answers.to(self.head.weight.dtype), batch.lengths)
+        return answers, batch.targets
 
     def backward(self, batch: Batch, loss_of: Loss, windows: Windows, backward: Callable[[Tensor], None]) -> Backward:
         """Accumulate the gradient of the mean loss, window by window, so that only one window is held in memory.
 
-        A backward direction needs the whole sequence, so a bidirectional network is unrolled in one call and the
-        gradient is cut inside it.
+        A backward direction needs the whole sequence, and so does a loss over all of its steps: there the network is
+        unrolled in one call and the gradient is cut inside it.
         """
         steps, total = batch.inputs.shape[1], 0.0
         gradient: tuple[list[int], Tensor] | None = None
         count, cuts = due(batch.targets), plan(steps, windows, due_at_end=not self.each_step)
-        inside = [stop - fresh for _, fresh, stop in cuts] if self.stack.directions == 2 else None
+        at_once = self.stack.directions == 2 or self.over_steps is not None
+        inside = [stop - fresh for _, fresh, stop in cuts] if at_once else None
         known = {0: self._first_states(batch)}
         self.began = known[0]
         keep = {edge for begin, fresh, _ in cuts for edge in (begin, fresh)} | {self._go_on_at(batch)}
@@ -146,6 +158,12 @@ class SequenceModel(Model):
 
         `whole`: every sequence ends at `stop`, so that none needs to be picked out.
         """
+        if self.over_steps is not None:
+            scores_BTO, row = self.read_out(out_BTH), torch.arange(len(out_BTH), device=out_BTH.device)
+            with torch.autocast(out_BTH.device.type, enabled=False):
+                scores_BTO = scores_BTO.to(self.head.weight.dtype)
+                last = self.over_steps.last(scores_BTO[row, batch.lengths - 1], batch.targets, batch.lengths)
+                return self.over_steps.loss(scores_BTO, batch.targets, batch.lengths)[0], last / len(row)
         if self.each_step:
             answers, targets = self.read_out(out_BTH), batch.targets[:, fresh:stop]
             return loss_of(answers, targets)[0], loss_of(answers[:, -1:], targets[:, -1:])[0] / len(targets)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.metrics import METRICS
 from harness.module import RecurrentModule
 from harness.probes.base import Probe, last_update
 
@@ -35,12 +36,18 @@ class LearningCurve(Probe):
         self.losses = []
 
     def observed(self) -> dict[str, Any]:
-        """The curve; its last point is the validation score at the end of the budget."""
+        """The curve, and the validation score of the weights that are tested: its last point, or its best one."""
         examples, tokens, scores, losses = ([point[i] for point in self.points] for i in range(4))
         return {
             "curve_examples": examples,
             "curve_tokens": tokens,
             "curve_valid_score": scores,
             "curve_train_loss": losses,
-            "valid_score": scores[-1] if scores and examples[-1] == self.examples else math.nan,
+            "valid_score": self._valid(scores) if scores and examples[-1] == self.examples else math.nan,
         }
+
+    def _valid(self, scores: list[float]) -> float:
+        if self.trial.select == "last":
+            return scores[-1]
+        higher = METRICS[self.trial.build_task().metric].better == "higher"
+        return max(scores) if higher else min(scores)

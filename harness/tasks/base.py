@@ -7,17 +7,20 @@ of `harness/models/objectives.py` and `harness/record.py`, so that `harness show
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from harness.errors import Fault, UserError
 from harness.registry import Plugin
 
 if TYPE_CHECKING:
     import numpy as np
 
 Mapping = Literal["one-to-one", "one-to-many", "many-to-one", "many-to-many", "encoder-decoder"]
-Objective = Literal["cross-entropy", "mse"]
+Objective = Literal["cross-entropy", "mse", "binary-cross-entropy", "ctc", "crf"]
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 END = 0
@@ -32,33 +35,46 @@ class Shape:
     outputs: int
     features: int = 0  # D of inputs (N, T, D); 0 where the input is tokens
     vocabulary: int = 0  # V of token inputs (N, T); 0 where the input is features
+    columns: int = 1  # K of token inputs (N, T, K), whose embeddings are added; 1: (N, T)
     target_steps: int = 0  # the longest target, its END included, where it has steps of its own; 0 otherwise
+    blank: bool = False  # class 0 is CTC's blank, and targets (N, U) are classes from 1 on, not closed by END
 
 
 @dataclass(frozen=True)
 class Examples:
-    """One split as numpy arrays, batch first.
+    """One split as numpy arrays, batch first. Prepared data are memory-mapped and stored in few bytes.
 
-    inputs:  (N, T, D) float32, or (N, T) integer tokens.
+    inputs:  (N, T, D) floats, or bytes that are multiplied by `scale`; or (N, T) or (N, T, K) integer tokens.
     targets: many-to-one (N,) integer classes or (N, O) float32 values; many-to-many (N, T) or (N, T, O).
-             A class of -100 is not due and counts neither in the loss nor in the score.
+             A class of -100 is not due and counts neither in the loss nor in the score; nor is a value of NaN, or of
+             -100 where values are stored as int8.
              one-to-many, encoder-decoder (N, U) integer classes: each row closed by END, then -100.
+             objective "ctc": (N, U) integer classes from 1 on, then -100; class 0 is the blank.
     lengths: (N,) real steps of each example, at most T; what lies beyond is padding.
+    references: for scores on text, the right answers to each example as people wrote them.
+    digest: of data that were checked when they were prepared, their sha256; they are not read through again.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     lengths: np.ndarray
+    scale: float = 0.0
+    references: Sequence[Sequence[str]] | None = None
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def sha256(self) -> str:
         """Hash of the content: the data a number is bound to."""
+        if self.digest:
+            return self.digest
         digest = hashlib.sha256()
         for array in (self.inputs, self.targets, self.lengths):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(array.tobytes())
+        if self.scale or self.references is not None:
+            digest.update(json.dumps([self.scale, self.references and [list(r) for r in self.references]]).encode())
         return digest.hexdigest()
 
 
@@ -67,9 +83,11 @@ class Task(Plugin):
 
     mapping: ClassVar[Mapping]
     objective: ClassVar[Objective]
-    """Training loss, by name."""
+    """Training loss, by name. A task with a choice makes it a property."""
     metric: ClassVar[str]
     """Score on held-out data, by name in harness.metrics.METRICS, which also says which direction is better."""
+    also: ClassVar[tuple[str, ...]] = ()
+    """Further scores on the test split, by name."""
     stream: ClassVar[bool] = False
     """True where examples follow each other in time, so that the state is carried and every window is an update."""
     autoregressive: ClassVar[bool] = False
@@ -96,3 +114,20 @@ class Task(Plugin):
     @abstractmethod
     def floor(self) -> float:
         """What the best guess that ignores the input scores on the test split, by formula or by count."""
+
+    def ask(self, given: str) -> Examples:
+        """Return one example, without an answer, of what a user types: a text, or the path of a file."""
+        raise UserError(Fault(f"task {self.plugin_name()!r} takes no input of a user", remedy="--index 0"))
+
+    def told(self, inputs: np.ndarray) -> str:
+        """What is read, in the user's words: real steps (T, ...) of one example."""
+        return " ".join(f"{value:.3g}" for value in np_flat(inputs)[:12]) + (" ..." if inputs.size > 12 else "")
+
+    def said(self, answer: np.ndarray) -> str:
+        """An answer in the user's words: what `Examples.targets` hold for one example, nothing that is not due."""
+        return " ".join(f"{value:.3g}" for value in np_flat(answer)[:12]) + (" ..." if answer.size > 12 else "")
+
+
+def np_flat(array: np.ndarray) -> list[float]:
+    """Numbers of an array, in order."""
+    return [float(value) for value in array.reshape(-1)[:13]]

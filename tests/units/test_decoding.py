@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.models.decoding import NOTHING, beam, greedy
-from harness.models.objectives import score
+from harness.models.scores import score
 from harness.models.stack import StackState
 from harness.tasks.base import Shape
+from harness.tasks.reversal import Reversal
 
 END, START = 0, 3
 CLASSES, LIMIT = 3, 4
@@ -149,7 +150,7 @@ TARGETS = torch.tensor([[1, 2, 0], [3, 0, -100], [0, -100, -100]])
 )  # fmt: skip
 def test_what_was_written_is_scored_place_by_place_over_what_is_due(written, tokens, sequences) -> None:
     for metric, expected in (("token_accuracy", tokens), ("sequence_accuracy", sequences)):
-        once, twice = score(metric, WRITTEN), score(metric, WRITTEN)
+        once, twice = score(metric, Reversal()), score(metric, WRITTEN)
         once.update(torch.tensor(written), TARGETS)
         for row in range(3):
             twice.update(torch.tensor(written[row : row + 1]), TARGETS[row : row + 1])
@@ -158,6 +159,6 @@ def test_what_was_written_is_scored_place_by_place_over_what_is_due(written, tok
 
 def test_a_row_of_which_nothing_is_due_counts_in_no_score() -> None:
     for metric in ("token_accuracy", "sequence_accuracy"):
-        found = score(metric, WRITTEN)
+        found = score(metric, Reversal())
         found.update(torch.tensor([[1, 0], [1, 1]]), torch.tensor([[1, 0], [-100, -100]]))
         assert float(found.compute()) == 1

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness.engine import run_trial
 from harness.metrics import METRICS
-from harness.models.objectives import score
+from harness.models.scores import score
 from harness.tasks.base import Examples
 from harness.tasks.copying import Copying
 from harness.tasks.delayed_recall import DelayedRecall
@@ -97,7 +97,7 @@ def test_being_sure_of_blanks_and_guessing_symbols_scores_the_floor_of_copying()
     test = task.load("test", 0)
     p_NTC = np.full((*test.targets.shape, 9), 1e-30)
     p_NTC[:, :-10, 8], p_NTC[:, -10:, :8] = 1, 1 / 8
-    metric = score("cross_entropy", task.shape)
+    metric = score("cross_entropy", task)
     for part in range(0, 1000, 300):  # batches of unlike sizes add up to the exact mean
         metric.update(
             torch.from_numpy(p_NTC[part : part + 300]).log(), torch.from_numpy(test.targets[part : part + 300])
@@ -106,7 +106,7 @@ def test_being_sure_of_blanks_and_guessing_symbols_scores_the_floor_of_copying()
 
 
 def test_cross_entropy_counts_what_is_due_only():
-    metric = score("cross_entropy", Copying().shape)
+    metric = score("cross_entropy", Copying())
     metric.update(torch.tensor([[[0.0, 0.0], [9.0, -9.0]]]), torch.tensor([[1, -100]]))
     assert float(metric.compute()) == pytest.approx(math.log(2))
 

@@ -17,7 +17,8 @@ from harness.data.batches import Batch
 from harness.data.streams import EvalStreams, StreamBatches
 from harness.errors import UserError
 from harness.models.base import Windows
-from harness.models.objectives import cross_entropy, score
+from harness.models.objectives import cross_entropy
+from harness.models.scores import score
 from harness.models.sequence import SequenceModel
 from harness.module import RecurrentModule
 from harness.tasks.base import Examples
@@ -130,7 +131,7 @@ def test_a_score_of_many_documents_does_not_depend_on_the_streams() -> None:
     model.eval()
     found = []
     for streams, length in itertools.product([1, 2, 9], [2, 5, 50]):
-        metric = score("bits_per_character", Stream().shape)
+        metric = score("bits_per_character", Stream())
         with torch.no_grad():
             for batch in EvalStreams(examples, streams, length):
                 metric.update(*model.answer(batch))
@@ -148,7 +149,7 @@ def test_evaluation_in_between_leaves_training_as_it_was() -> None:
 
 
 def test_bits_per_character_is_the_mean_of_minus_log2_p() -> None:
-    metric, generator = score("bits_per_character", Stream().shape), torch.Generator().manual_seed(0)
+    metric, generator = score("bits_per_character", Stream()), torch.Generator().manual_seed(0)
     total, count = 0.0, 0
     for rows in (3, 1):
         answers = torch.randn(rows, 7, 5, generator=generator)
@@ -160,7 +161,7 @@ def test_bits_per_character_is_the_mean_of_minus_log2_p() -> None:
                 p = answer.exp()[target] / answer.exp().sum()
                 total, count = total - math.log2(float(p)), count + 1
     assert float(metric.compute()) == pytest.approx(total / count, rel=1e-12)
-    uniform = score("bits_per_character", Stream().shape)
+    uniform = score("bits_per_character", Stream())
     uniform.update(torch.zeros(1, 4, 8), torch.tensor([[0, 3, 7, -100]]))
     assert float(uniform.compute()) == pytest.approx(3.0, rel=1e-15)
 
