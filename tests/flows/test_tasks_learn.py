@@ -1,0 +1,66 @@
+"""Every task on real data is learned: a short real run beats the floor, and the same run on targets dealt out at random
+does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from harness import registry
+from harness.engine import run_trial
+from harness.metrics import METRICS
+from harness.record import Record
+from harness.tasks._prepared import PreparedTask
+from harness.trial import Trial
+
+
+@dataclass(frozen=True)
+class Quick:
+    """Settings of a run of seconds, the least it must gain on the floor, and the most that the control may."""
+
+    margin: float
+    settings: dict[str, Any]
+    slack: float = 0.02
+    task: dict[str, Any] = field(default_factory=dict)
+
+
+LEARNS: dict[str, Quick] = {
+    "sentiment": Quick(
+        0.15,
+        {"cell": "lstm", "hidden_size": 32, "examples": 14_000, "input_dropout": 0.3, "learning_rate": 0.005},
+        0.04,
+    ),
+}
+"""A line for each task on real data, which its author measured."""
+
+
+def run(name: str, **more: Any) -> Record:
+    quick = LEARNS[name]
+    settings = {"evaluations": 1, "hidden_size": 32, **quick.settings, **more}
+    settings["cell"] = {"name": settings["cell"]}
+    record = run_trial(Trial(task={"name": name, **quick.task}, **settings))
+    assert record.status == "ok", record.traceback or record.reason
+    return record
+
+
+def gain(record: Record) -> float:
+    return (record.score - record.floor) * (1 if METRICS[record.metric].better == "higher" else -1)
+
+
+def test_each_task_on_real_data_has_a_line():
+    real = {name for name, kind in registry.members("harness.tasks").items() if issubclass(kind, PreparedTask)}
+    assert set(LEARNS) == real
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNS)
+def test_a_short_run_beats_the_floor(name):
+    assert gain(run(name)) > LEARNS[name].margin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEARNS)
+def test_with_targets_dealt_out_at_random_it_does_not(name):
+    assert gain(run(name, shuffled_targets=True)) < LEARNS[name].slack
