@@ -12,15 +12,20 @@ from dataclasses import dataclass
 from harness.cells.base import Cell
 from harness.trial import Trial
 
-# Nominal constants of the time estimate, measured with one thread of a 2020s server core (AVX-512) at batches of 32
-# and 16 to 256 units. Forward and backward together.
-STEP_SECONDS = {"lstm": 18e-6, "gru": 215e-6, "rnn_tanh": 115e-6, "rnn_relu": 115e-6}
+# Nominal constants of the time estimate, measured with one thread of a 2020s server core (AVX-512), batches of 8 to 128
+# and 16 to 1024 units. Forward and backward together.
+STEP_SECONDS = {"lstm": 18e-6, "gru": 270e-6, "rnn_tanh": 115e-6, "rnn_relu": 115e-6}
 """Latency of one step of torch's fused kernel: on a CPU the LSTM is one oneDNN kernel, the others are loops in C++."""
-SCAN_STEP_SECONDS = 5e-6
+ONE_KERNEL = ("lstm",)
+SCAN_STEP_SECONDS, SCAN_GATES = 5e-6, 2  # a scan composes steps: as much element-wise work as two gates more
 LOOP_STEP_SECONDS, LOOP_GATE_SECONDS = 60e-6, 75e-6  # of our Python loop: for each step, and for each gate of it
+LOOP_VECTOR_SECONDS, VECTOR_GATES = 90e-6, 1  # and for each weight that is no matrix and no bias of one
+WEIGHT_SECONDS = 1.2e-9  # for each recurrent weight, read and its gradient added to at each step of a loop
 UNIT_SECONDS = 8.7e-9  # element-wise work for each gate, unit and example of a step
+ANSWER_SECONDS = 9e-9  # element-wise work for each output that is due: softmax and loss
 FLOPS_PER_SECOND = 60e9  # of the matrix products
-UPDATE_SECONDS = 1.5e-3  # batch, loss, clipping, optimiser and probes of one update
+PARAMETER_SECONDS = 5e-9  # clearing, clipping and stepping for each parameter of an update
+UPDATE_SECONDS = 1.5e-3  # batch, loss, probes, and calls of clipping and optimiser of one update
 TRIAL_SECONDS = 0.5  # data, evaluation, record
 COMMAND_SECONDS = 15.0  # imports, start and stop of Ray, report
 
@@ -107,19 +112,27 @@ def estimate(trial: Trial) -> Estimate:
     ]
     flops = 6.0 * sequences * sum(times[name.partition(".")[0]] * math.prod(size) for name, size in products)
     passes = trial.layers * ((2 if trial.bidirectional else 1) * steps * reach + shape.target_steps)
-    per_step = updates * latency(trial, cell) + sequences * cell.gates * trial.hidden_size * UNIT_SECONDS
-    seconds = TRIAL_SECONDS + updates * UPDATE_SECONDS + passes * per_step + flops / FLOPS_PER_SECOND
+    fixed, gates = per_step(trial, cell)
+    seconds = passes * (updates * fixed + sequences * gates * trial.hidden_size * UNIT_SECONDS)
+    seconds += updates * (UPDATE_SECONDS + parameters(trial) * PARAMETER_SECONDS) + flops / FLOPS_PER_SECOND
+    seconds += TRIAL_SECONDS + sequences * times["head"] * shape.outputs * ANSWER_SECONDS
     return Estimate(updates, sequences * due, flops, seconds)
 
 
-def latency(trial: Trial, cell: Cell) -> float:
-    """Seconds of one step of one layer and direction that no arithmetic explains."""
+def per_step(trial: Trial, cell: Cell) -> tuple[float, float]:
+    """Seconds of one step of one layer and direction that do not grow with the batch, and gates of work that does."""
     if not cell.states:
-        return 0.0  # all steps in one product
+        return 0.0, cell.gates  # all steps in one product
     kernel = cell.kernels[0] if trial.kernel == "auto" else trial.kernel
+    if kernel == "scan":
+        return SCAN_STEP_SECONDS, cell.gates + SCAN_GATES
+    weights = cell.weights(trial.hidden_size)
+    recurrent = WEIGHT_SECONDS * sum(math.prod(size) for size in weights.values())
     if kernel == "fused" and cell.fused:
-        return STEP_SECONDS[cell.fused]
-    return SCAN_STEP_SECONDS if kernel == "scan" else LOOP_STEP_SECONDS + LOOP_GATE_SECONDS * cell.gates
+        return STEP_SECONDS[cell.fused] + recurrent * (cell.fused not in ONE_KERNEL), cell.gates
+    vectors = max(0, len(weights) - 2)
+    fixed = LOOP_STEP_SECONDS + LOOP_GATE_SECONDS * cell.gates + LOOP_VECTOR_SECONDS * vectors + recurrent
+    return fixed, cell.gates + VECTOR_GATES * vectors
 
 
 def wall_seconds(trials: Iterable[Trial], at_once: int) -> float:
