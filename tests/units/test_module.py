@@ -70,6 +70,23 @@ def test_the_reported_norm_is_the_one_before_clipping_and_a_step_takes_the_one_a
     assert done.observed["clipped_share"] == 1.0
 
 
+@pytest.mark.parametrize("bptt_length", [None, 2])
+@pytest.mark.parametrize("at_end", [False, True])
+def test_a_batch_of_which_nothing_is_due_is_counted_and_moves_nothing(at_end: bool, bptt_length: int | None) -> None:
+    """As a window of a stream may be: its loss is 0, not 0 / 0."""
+    if at_end:
+        task, batch = AtEnd(), curves(8, 6)
+        batch = batch._replace(targets=torch.full_like(batch.targets, math.nan))
+    else:
+        task, batch = EachStep(), Batch.of(text(6, 4), np.arange(2))
+        batch = batch._replace(targets=torch.full_like(batch.targets, -100))
+    done = train(trial(bptt_length=bptt_length, clip_norm=1.0), task, [batch, batch])
+    assert done.module.failure is None and done.observed["updates"] == 2
+    assert [update.loss for update in done.updates] == [0.0, 0.0] == done.observed["gradient_norms"]
+    assert equal(done.weights[0], done.weights[2])
+    assert not any(math.isnan(norm) for norm in done.observed.get("gradient_by_lag", []))
+
+
 MAY_BE_MISSING = {"feedforward": {"gradient_decay", "gradient_horizon", "predicted_decay"}}
 """Metrics that a network without memory cannot have."""
 
