@@ -3,6 +3,7 @@
 claims:
   - claim: A plain RNN forgets where an LSTM remembers.
     source: Bengio et al. 1994
+    seeds: 10                       # instead of the file's
     set: {examples: 10000}          # over the file's `set`
     sweep: {task: adding, cell: [elman, lstm]}
     checks:
@@ -24,7 +25,7 @@ from harness.metrics import METRICS
 from harness.trial import Trial
 from harness.wording import shown
 
-KEYS = ("claim", "source", "set", "sweep", "checks")
+KEYS = ("claim", "source", "seeds", "set", "sweep", "checks")
 RELATIONS = ("greater", "less", "better")
 COMPARE_KEYS, LINEAR_KEYS = ("measure", *RELATIONS, "than", "times"), ("measure", "linear_in", "where")
 EXAMPLES = "{greater: {cell: a}, than: {cell: b}}, or less, or better; or {linear_in: a setting, where: {cell: a}}"

@@ -79,14 +79,19 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
     sweeps = [_grids(top, KEYS, document, reader, top.get("set"))] if swept else []
     parts = _parts(top, reader)
     sweeps += [_grids(part, claimfile.KEYS, document, reader, top.get("set"), at) for part, at in parts]
+    seeded = [seeds] * bool(swept) + [
+        _seeds(part["seeds"], reader, (*at, "seeds")) if "seeds" in part else seeds for part, at in parts
+    ]
     typed = len(faults)
     for override in given:
         if override.key == "seeds":
-            seeds = _seeds(override.value, Reader(override.where, faults), ())
+            seeded = [_seeds(override.value, Reader(override.where, faults), ())] * len(sweeps)
         override.apply([grid for grids in sweeps for grid in grids], faults)
     # an override at fault was to change every grid: what is wrong with them without it may not be wrong at all
     ready = not misread and len(faults) == typed
-    trials = [_expand(grids, seeds, document, faults) if ready else None for grids in sweeps]
+    trials = [
+        _expand(grids, own, document, faults) if ready else None for grids, own in zip(sweeps, seeded, strict=True)
+    ]
     of_claims = trials[len(trials) - len(parts) :]
     claims = [_claim(part, own, reader, at) for (part, at), own in zip(parts, of_claims, strict=True)]
     if faults:
@@ -138,7 +143,7 @@ def _name(top: dict[str, Any], path: Path, reader: Reader, given: list[Override]
     return ""
 
 
-def _seeds(value: object, reader: Reader, key: tuple[str, ...]) -> Sequence[int]:
+def _seeds(value: object, reader: Reader, key: Key) -> Sequence[int]:
     """Return the seeds: 0 .. n-1 for a number n, or the list as given."""
     before = len(reader.faults)
     if not isinstance(value, list):

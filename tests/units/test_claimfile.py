@@ -61,6 +61,14 @@ def test_a_file_may_have_claims_beside_a_sweep_of_its_own(load) -> None:
     assert len(benchmark.trials) == 18 and len(benchmark.claims[0].trials) == 16
 
 
+def test_a_claim_may_ask_for_seeds_of_its_own(load) -> None:
+    text = TEXT.replace("    set: {clip", "    seeds: [3, 7, 9]\n    set: {clip") + "sweep: {task: adding, cell: gru}\n"
+    benchmark = load(text)
+    assert {trial.seed for trial in benchmark.claims[0].trials} == {3, 7, 9}
+    assert {trial.seed for trial in benchmark.trials if trial.cell["name"] == "gru"} == {0, 1}
+    assert {trial.seed for trial in load(text, "seeds=1").trials} == {0}
+
+
 def check(text: str) -> str:
     return TEXT.replace(FIRST, f"- {text}")
 
@@ -77,6 +85,7 @@ CASES = {
         TEXT.replace("cell: [", "cel: ["),
         "x.yaml:8: claims[0].sweep.cel: unknown setting 'cel'",
     ),
+    "seeds": (TEXT.replace("    set: {clip", "    seeds: 0\n    set: {clip"), "x.yaml:7: claims[0].seeds: got 0"),
     "no checks": (UP_TO_CHECKS, "x.yaml:5: claims[0].checks: no checks"),
     "empty checks": (
         UP_TO_CHECKS + "    checks: []\n",
