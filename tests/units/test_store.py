@@ -76,6 +76,7 @@ BY_TYPE = {
     "bool": st.booleans(),
     "int | None": st.none() | INTS,
     "str | None": st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+    "list[str]": st.lists(st.text(st.characters(exclude_categories=["Cs"]))),
     "list[int]": st.lists(INTS),
     "list[float]": st.lists(st.floats()),
     "list[list[float]]": st.lists(st.lists(st.floats())),
