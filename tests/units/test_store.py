@@ -44,6 +44,7 @@ def test_every_field_comes_back(store, make_record):
         "int | None": 7,
         "str | None": "layer 0",
         "list[int]": [1, -(2**63), 2**63 - 1],
+        "list[str]": ["a", "", "\u00e4\n"],
         "list[float]": [math.nan, math.inf, -math.inf, 5e-324, 0.1],
         "list[list[float]]": [[1.0], [], [math.nan, 2.0]],
     }
