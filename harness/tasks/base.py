@@ -17,6 +17,8 @@ from harness.errors import Fault, UserError
 from harness.registry import Plugin
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 Mapping = Literal["one-to-one", "one-to-many", "many-to-one", "many-to-many", "encoder-decoder"]
@@ -92,6 +94,13 @@ class Task(Plugin):
     """True where examples follow each other in time, so that the state is carried and every window is an update."""
     autoregressive: ClassVar[bool] = False
     """True where the answer at a step is a later input, so that a backward direction would see it."""
+    writes: ClassVar[str] = ""
+    """Suffix of the files that `write` makes of answers (".png"); "" where answers are words alone."""
+
+    @property
+    def document(self) -> int:
+        """Steps of every document of an autoregressive task where all have one length, such as images; 0: any."""
+        return 0
 
     @property
     def written(self) -> bool:
@@ -126,6 +135,10 @@ class Task(Plugin):
     def said(self, answer: np.ndarray) -> str:
         """An answer in the user's words: what `Examples.targets` hold for one example, nothing that is not due."""
         return " ".join(f"{value:.3g}" for value in np_flat(answer)[:12]) + (" ..." if answer.size > 12 else "")
+
+    def write(self, path: Path, answers: Sequence[np.ndarray]) -> None:
+        """Write answers, as `said` takes them, to a file that shows or plays them side by side."""
+        raise UserError(Fault(f"answers of task {self.plugin_name()!r} are words, which go into no file"))
 
 
 def np_flat(array: np.ndarray) -> list[float]:
