@@ -1,15 +1,128 @@
-"""Scores on texts, by the field's reference implementations: sacreBLEU, rouge-score, edit distances, entities.
+"""Scores on texts: sacreBLEU's corpus BLEU, and error rates by edit distance, of what a model writes by itself.
 
-Answers are tokens (B, U), -100 or END and beyond left out; `task.said` turns them into the words that are compared
-with the references.
+Answers are tokens (B, U); END, and anything that is no class or stands beyond it, is left out. `task.said` turns
+them into the words that are compared with the references, as people wrote them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from harness.models.scores import Score
-from harness.tasks.base import Task
+import numpy as np
+import torch
+from torch import Tensor
 
-TEXT_SCORES: dict[str, Callable[[Task], Score]] = {}
-"""Name -> score. Filled below."""
+from harness.models.scores import References, Score
+from harness.tasks.base import END, Task
+
+EDITED = ("edits", "due")
+
+
+def sentences(task: Task, tokens_BU: Tensor) -> list[str]:
+    """Each row in the user's words, up to its end."""
+    rows = tokens_BU.detach().cpu().numpy()
+    return [task.said(row[: _stop(row, task.written)]) for row in rows]
+
+
+def _stop(row: np.ndarray, closed: bool) -> int:
+    """Tokens before the end: END where the answer is written, nothing else where it is not (END is a blank there)."""
+    over = (row < 0) | (row == END) if closed else row < 0
+    return int(over.argmax()) if over.any() else len(row)
+
+
+def right_answers(task: Task, targets: Tensor, references: References) -> Sequence[Sequence[str]]:
+    """The references; where a task has none, the target in words is the only one."""
+    return references if references is not None else [[text] for text in sentences(task, targets)]
+
+
+class BLEU(Score):
+    """Corpus BLEU (Papineni et al., ACL 2002) in percent, by sacreBLEU (Post, arXiv:1804.08771): defaults, case kept,
+    13a tokens, exponential smoothing. Its counts add up over batches, its brevity penalty is of the whole."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(("written", "due"))
+        self.task = task
+        for name in ("right", "found"):  # of n-grams, n = 1 to 4
+            self.add_state(name, torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, answers: Tensor, targets: Tensor, references: References = None) -> None:
+        """Add a batch: its n-grams, and the words written and due."""
+        from sacrebleu import corpus_bleu
+
+        known = right_answers(self.task, targets, references)
+        # sacreBLEU takes first references, second ones, ...; None where a text has fewer
+        streams = [[texts[i] if i < len(texts) else None for texts in known] for i in range(max(map(len, known)))]
+        batch = corpus_bleu(sentences(self.task, answers), streams)
+        self.right += torch.tensor(batch.counts)
+        self.found += torch.tensor(batch.totals)
+        self.written += batch.sys_len
+        self.due += batch.ref_len
+
+    def compute(self) -> Tensor:
+        """BLEU, 0 to 100."""
+        from sacrebleu.metrics import BLEU as Reference
+
+        right, found = ([int(count) for count in counts] for counts in (self.right, self.found))
+        score = Reference.compute_bleu(right, found, int(self.written), int(self.due), smooth_method="exp").score
+        return torch.tensor(score, dtype=torch.float64)
+
+
+class EditRate(Score):
+    """Words written wrongly, left out or added, over the words due; against the nearest reference, of equally near
+    ones the longest. Of phones it is the phone error rate."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(EDITED)
+        self.task = task
+
+    def update(self, answers: Tensor, targets: Tensor, references: References = None) -> None:
+        """Add a batch."""
+        for said, known in zip(
+            sentences(self.task, answers), right_answers(self.task, targets, references), strict=True
+        ):
+            edits, minus_due = min((edit_distance(said.split(), one.split()), -len(one.split())) for one in known)
+            self.edits += edits
+            self.due -= minus_due
+
+    def compute(self) -> Tensor:
+        """Rate: over 1 where more is written than is due."""
+        return self.edits / self.due
+
+
+class WrongAnswers(Score):
+    """Share of answers that are none of the references."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+    def update(self, answers: Tensor, targets: Tensor, references: References = None) -> None:
+        """Add a batch."""
+        known = right_answers(self.task, targets, references)
+        said = sentences(self.task, answers)
+        self.total += sum(text not in texts for text, texts in zip(said, known, strict=True))
+        self.due += len(said)
+
+    def compute(self) -> Tensor:
+        """Share."""
+        return self.total / self.due
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """Fewest insertions, deletions and substitutions that make one sequence the other (Levenshtein 1966)."""
+    above = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (a != b)))
+        above = row
+    return above[-1]
+
+
+TEXT_SCORES: dict[str, Callable[[Task], Score]] = {
+    "bleu": BLEU,
+    "word_error_rate": EditRate,
+    "phone_error_rate": EditRate,
+    "pronunciation_error_rate": WrongAnswers,
+}
+"""Name -> score."""
