@@ -7,6 +7,7 @@ them into the words that are compared with the references, as people wrote them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,9 @@ class BLEU(Score):
 
         known = right_answers(self.task, targets, references)
         # sacreBLEU takes first references, second ones, ...; None where a text has fewer
-        streams = [[texts[i] if i < len(texts) else None for texts in known] for i in range(max(map(len, known)))]
+        streams: list[Any] = [
+            [texts[i] if i < len(texts) else None for texts in known] for i in range(max(map(len, known)))
+        ]
         batch = corpus_bleu(sentences(self.task, answers), streams)
         self.right += torch.tensor(batch.counts)
         self.found += torch.tensor(batch.totals)
