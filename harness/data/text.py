@@ -1,4 +1,4 @@
-"""Words to numbers: a vocabulary from the training split alone, and rows padded to one length."""
+"""Words to numbers: a vocabulary from the training split alone, rows padded to one length, and how far texts differ."""
 
 from __future__ import annotations
 
@@ -32,3 +32,14 @@ def padded(rows: Sequence[Sequence[int]], value: int, dtype: type = np.int32) ->
     for target, row in zip(out, rows, strict=True):
         target[: len(row)] = row
     return out
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """Fewest insertions, deletions and substitutions that make one sequence the other (Levenshtein 1966)."""
+    above = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        row = [i]
+        for j, b in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (a != b)))
+        above = row
+    return above[-1]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.data.text import edit_distance
 from harness.models.scores import References, Score
 from harness.tasks.base import END, Task
 
@@ -109,17 +110,6 @@ class WrongAnswers(Score):
     def compute(self) -> Tensor:
         """Share."""
         return self.total / self.due
-
-
-def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
-    """Fewest insertions, deletions and substitutions that make one sequence the other (Levenshtein 1966)."""
-    above = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        row = [i]
-        for j, b in enumerate(other, 1):
-            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (a != b)))
-        above = row
-    return above[-1]
 
 
 TEXT_SCORES: dict[str, Callable[[Task], Score]] = {

@@ -32,6 +32,8 @@ LEARNS: dict[str, Quick] = {
         {"cell": "lstm", "hidden_size": 32, "examples": 14_000, "input_dropout": 0.3, "learning_rate": 0.005},
         0.04,
     ),
+    "mnist": Quick(0.5, {"cell": "lstm", "examples": 6_000, "learning_rate": 0.005}, 0.05, {"steps": 28}),
+    "speech": Quick(0.35, {"cell": "lstm", "examples": 3_000, "learning_rate": 0.005}, 0.06),
 }
 """A line for each task on real data, which its author measured."""
 
