@@ -1,0 +1,63 @@
+"""What a guess scores that ignores its input: one sentence for everything."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+References = Sequence[Sequence[str]]
+Scorer = Callable[[Sequence[str], References], float]
+"""(answers, right answers of each) -> a score, higher is better."""
+
+
+def best_constant(candidates: Sequence[str], valid: References, test: References, score: Scorer) -> tuple[str, float]:
+    """Return the candidate that scores best on the validation split as the answer to everything, and what it scores on
+    the test split. A model that reads nothing can do no better than such a sentence, if the candidates hold it."""
+    best = max(candidates, key=lambda text: score([text] * len(valid), valid))
+    return best, score([best] * len(test), test)
+
+
+def commonest(sentences: Sequence[str], most: int) -> list[str]:
+    """Return the `most` commonest different sentences, ties by text."""
+    counts = Counter(sentences)
+    return sorted(counts, key=lambda text: (-counts[text], text))[:most]
+
+
+def most_alike(texts: Sequence[Sequence[str]], most: int) -> list[int]:
+    """Return the places of the `most` texts that share most words with the others: by the F1 that one expects of its
+    different words against those of a text drawn from all."""
+    sets = [set(text) for text in texts]
+    counts = Counter(word for words in sets for word in words)
+    mean = sum(map(len, sets)) / len(sets)
+    expected = [sum(counts[w] for w in sorted(words)) / len(sets) / (len(words) + mean) for words in sets]
+    return sorted(range(len(texts)), key=lambda place: (-expected[place], place))[:most]
+
+
+def bleu(answers: Sequence[str], references: References) -> float:
+    """Corpus BLEU by sacreBLEU, its defaults."""
+    from sacrebleu import corpus_bleu
+
+    most = max(map(len, references))
+    streams: list[Any] = [[texts[i] if i < len(texts) else None for texts in references] for i in range(most)]
+    return float(corpus_bleu(list(answers), streams).score)
+
+
+def most_matched(texts: Sequence[str], most: int) -> list[str]:
+    """Return the `most` different texts of four words or more with the best BLEU against all of them, words parted by
+    spaces, each n-gram matched once: the finalists for the best constant answer under BLEU."""
+    rows = {text: text.split() for text in texts}
+    having = [Counter(gram for text in texts for gram in _grams(rows[text], n)) for n in (1, 2, 3, 4)]
+    usual = sum(len(rows[text]) for text in texts) / len(texts)
+
+    def worth(text: str) -> float:
+        words = rows[text]
+        right = (sum(found[g] for g in _grams(words, n)) / (len(words) - n + 1) for n, found in enumerate(having, 1))
+        return sum(map(math.log, right)) / 4 + min(0.0, 1 - usual / len(words))
+
+    return sorted((text for text in rows if len(rows[text]) >= 4), key=lambda text: (-worth(text), text))[:most]
+
+
+def _grams(words: list[str], n: int) -> set[tuple[str, ...]]:
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
