@@ -91,7 +91,13 @@ def _zip(file: IO[bytes], keep: Keep, most_bytes: int, most_members: int) -> dic
 
 
 def _tar(file: IO[bytes], keep: Keep, most_bytes: int, most_members: int) -> dict[str, bytes]:
-    """Two passes: all headers, then what is kept."""
+    """Three passes: to the end, for the checksum and the closing zeros; all headers; and what is kept."""
+    end = b""
+    while piece := file.read(1 << 16):
+        end = (end + piece)[-1024:]
+    if end.strip(b"\0") or len(end) < 1024:
+        raise tarfile.ReadError("it has no end")
+    file.seek(0)
     check = _Check(keep, most_bytes, most_members)
     with tarfile.open(fileobj=file, mode="r:") as opened:
         for info in opened:
@@ -142,6 +148,8 @@ class _Check:
         if self.bytes > self.most_bytes:
             what = f"unpacks to {self.bytes:,} bytes"
             self.faults.append(Fault(what, allowed=f"up to {self.most_bytes:,} bytes"))
+        if not self.kept and not self.faults:
+            self.faults.append(Fault("no file in it that is wanted"))
         if self.faults:
             raise UserError(self.faults[:MOST_FAULTS])
 
