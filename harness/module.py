@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
 import torch
@@ -41,8 +41,7 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
-class Update:
+class Update(NamedTuple):
     """What one update did. `gradient`: (lags, norms (layers, lags)) where the update was watched."""
 
     loss: float
@@ -52,6 +51,17 @@ class Update:
     padded_tokens: int
     examples: int
     gradient: tuple[list[int], Tensor] | None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What changes with every update. Not attributes of the module: torch searches each one that is set for weights,
+    which over an update of a small network is a hundredth of it."""
+
+    updates: int = 0
+    watch: bool = False  # set by a probe: measure the gradient through time in this update
+    last: Update | None = None
+    failure: Failure | None = None
 
 
 class RecurrentModule(pl.LightningModule):
@@ -68,10 +78,7 @@ class RecurrentModule(pl.LightningModule):
         self.model = build_model(trial, task, cell)
         choose_kernels(self.model, self.arithmetic)
         self.loss_of = self.arithmetic.exact(LOSSES.get(task.objective, cross_entropy))  # unread by a sequence head
-        self.watch = False  # set by a probe: measure the gradient through time in this update
-        self.last: Update | None = None
-        self.failure: Failure | None = None
-        self.updates = self.scored_at = 0
+        self.progress, self.scored_at = Progress(), 0
         self.total_updates = 0  # of the whole budget, which a schedule is spread over; set by the engine
         self.before_update: list[Callable[..., None]] = []  # by the panel of probes
         self.after_update: list[Callable[..., None]] = []
@@ -79,6 +86,26 @@ class RecurrentModule(pl.LightningModule):
         self._first_loss: float | None = None
         self._best: tuple[float, dict[str, Tensor]] | None = None  # validation score and weights
         self._named_parameters = list(self.model.named_parameters())
+        self._differentiate: Callable[[Tensor], None] = Tensor.backward
+
+    @property
+    def updates(self) -> int:
+        """How many were made."""
+        return self.progress.updates
+
+    @property
+    def last(self) -> Update | None:
+        """What the last one did."""
+        return self.progress.last
+
+    @property
+    def failure(self) -> Failure | None:
+        """What ended training."""
+        return self.progress.failure
+
+    def on_fit_start(self) -> None:
+        """Several workers add their gradients up inside Lightning's backward pass; one has nothing to add."""
+        self._differentiate = self.manual_backward if self.trainer.world_size > 1 else Tensor.backward
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam (Kingma and Ba, arXiv:1412.6980) or plain SGD, in torch's fused form; with weight decay AdamW
@@ -97,38 +124,41 @@ class RecurrentModule(pl.LightningModule):
 
     def training_step(self, group: Iterable[Batch], index: int) -> None:
         """A group of updates, one after the other; the first failure ends it and training."""
+        trainer, device, progress = self.trainer, self.device, self.progress
         for batch in group:
-            number, batch = self.updates, self.transfer_batch_to_device(batch, self.device, 0)
+            number, batch = progress.updates, self.transfer_batch_to_device(batch, device, 0)
             for call in self.before_update:
-                call(self.trainer, self, batch, number)
+                call(trainer, self, batch, number)
             self._update(batch)
             for call in self.after_update:
-                call(self.trainer, self, None, batch, number)
-            if self.failure is not None:
+                call(trainer, self, None, batch, number)
+            if progress.failure is not None:
                 break
 
     def _update(self, batch: Batch) -> None:
         """One update: all windows of the batch, then clip and step. A non-finite or exploded value ends training."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)  # its wrapper counts steps that we count ourselves
-        optimizer.zero_grad()
+        progress = self.progress
+        for _, parameter in self._named_parameters:
+            parameter.grad = None  # zero_grad() without a profiler's record
         if self.trial.schedule != "constant":
             optimizer.param_groups[0]["lr"] = self._rate()
         # a batch of a stream is one window already
         reach = (None, None) if self.task.stream else (self.trial.bptt_length, self.trial.bptt_stride)
         with self.arithmetic.forward():
-            windows = Windows(*reach, self.watch, self.arithmetic.scale)
+            windows = Windows(*reach, progress.watch, self.arithmetic.scale)
             found = self.model.backward(batch, self.loss_of, windows, self._backward)
         loss, gradient = found.loss, found.gradient
         self.arithmetic.unscale(optimizer)
         done = clip(self._named_parameters, self.trial)
-        self.updates += 1
+        progress.updates += 1
         if self._first_loss is None:
             self._first_loss = loss
         skipped = math.isfinite(loss) and self.arithmetic.skips(done.finite)
-        self.failure = None if skipped else self._fault(batch, loss, done)
+        progress.failure = None if skipped else self._fault(batch, loss, done)
         tokens, padded = self.model.steps(batch)
-        self.last = Update(loss, done, skipped, tokens, padded, len(batch.inputs), gradient)
-        if self.failure is not None:
+        progress.last = Update(loss, done, skipped, tokens, padded, len(batch.inputs), gradient)
+        if progress.failure is not None:
             self.trainer.should_stop = True  # before the step: the weights stay as they were
         elif not skipped:
             optimizer.step()
@@ -142,7 +172,7 @@ class RecurrentModule(pl.LightningModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _backward(self, loss: Tensor) -> None:
-        self.arithmetic.backward(loss, self.manual_backward)
+        self.arithmetic.backward(loss, self._differentiate)
 
     def _fault(self, batch: Batch, loss: float, done: Clipped) -> Failure | None:
         """Name the first thing wrong with this update, if anything is."""

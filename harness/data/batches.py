@@ -37,15 +37,10 @@ class Batch(NamedTuple):
     references: Sequence[Sequence[str]] | None = None
 
     @property
-    def full(self) -> bool:
-        """True where no sequence is padded."""
-        return bool((self.lengths == self.inputs.shape[1]).all())
-
-    @property
     def tokens(self) -> int:
         """Useful steps: the real ones, padding excluded; of a stream the ones that are due, each of them once."""
         if self.resets is None:
-            return int(self.lengths.sum())
+            return sum(self.lengths.tolist())
         targets_BTO = self.targets.reshape(*self.targets.shape[:2], -1)
         due_BTO = ~targets_BTO.isnan() if targets_BTO.is_floating_point() else targets_BTO != -100
         return int(due_BTO.any(-1).sum())
@@ -124,6 +119,8 @@ class TrainBatches:
     def _index(self, start: int, size: int) -> np.ndarray:
         n = len(self.examples)
         first, last = start // n, (start + size - 1) // n
+        if first == last:
+            return self._pass(first)[start - first * n : start - first * n + size]
         passes = [self._pass(number) for number in range(first, last + 1)]
         return np.concatenate(passes)[start - first * n : start - first * n + size]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -16,12 +15,11 @@ from harness.cells.base import Kernel
 from harness.data.batches import Batch
 from harness.models.stack import Stack, StackState
 
-Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(answers, targets) -> (sum over what is due, how much is due)."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(answers, targets) -> sum over what is due."""
 
 
-@dataclass(frozen=True)
-class Windows:
+class Windows(NamedTuple):
     """How far gradients reach (Williams and Peng, Neural Computation 2, 1990): every `stride` (k1) steps a backward
     pass over the last `length` (k2) steps. None: the whole sequence. `watch`: measure the gradient by lag as well, and
     from a loss times `scale`, for float16 holds no small numbers; what is reported is divided by it again."""
@@ -32,8 +30,7 @@ class Windows:
     scale: float = 1.0
 
 
-@dataclass(frozen=True)
-class Backward:
+class Backward(NamedTuple):
     """What a backward pass leaves: the mean loss, and (lags, norms (layers, lags)) of the gradient where watched."""
 
     loss: float
@@ -87,12 +84,3 @@ class Model(nn.Module):
     @abstractmethod
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:
         """Repeat the forward pass; return (layer, time step, what) of the first non-finite value, None if clean."""
-
-
-def due(targets: Tensor) -> Tensor:
-    """Count the targets that are due: a class of -100 and a NaN value are not.
-
-    At least 1, so that a batch of which nothing is due has loss 0 and gradient 0 instead of 0 / 0.
-    """
-    found = (~targets.isnan()).sum() if targets.is_floating_point() else (targets != -100).sum()
-    return found.clamp(min=1)

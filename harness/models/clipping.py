@@ -13,7 +13,7 @@ over its limit by less than rounding (1e-6 of it) is left as it is, so that clip
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,7 @@ AGC_FLOOR = 1e-3
 """Weights of a unit count as at least this large, so that one that starts at zero can move."""
 
 
-@dataclass(frozen=True)
-class Clipped:
+class Clipped(NamedTuple):
     """Global gradient norm before and after, and whether anything was changed."""
 
     before: float

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
 from harness.models.attention import DotAttention
-from harness.models.base import Backward, Driven, Loss, Model, Windows, due
+from harness.models.base import Backward, Driven, Loss, Model, Windows
 from harness.models.decoding import beam, greedy
 from harness.models.diagnose import first_bad_mark
-from harness.models.objectives import IGNORE
+from harness.models.objectives import IGNORE, due
 from harness.models.precision import weight_dtype
 from harness.models.ragged import Unrolled, edges_at, gradient_by_own_lag, lag_points, unroll
 from harness.models.stack import Stack, StackState
@@ -138,11 +138,11 @@ class EncoderDecoder(Model):
         forced_BUD = self._dropped(self.target_embedding(self._shifted(targets_BU)), self.input_dropout)
         run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(lags))
         answers_BUO = self.read_out(run.output_BTH, source.output_BTH, batch.lengths)
-        loss, gradient = loss_of(answers_BUO, targets_BU)[0] / due(targets_BU), None
+        loss, gradient = loss_of(answers_BUO, targets_BU) / max(1, due(targets_BU)), None
         if lags:
             row = torch.arange(len(targets_BU), device=targets_BU.device)
             at_B = written_B - 1 if self.reads_one_step else torch.zeros_like(written_B)
-            one = loss_of(answers_BUO[row, at_B], targets_BU[row, at_B])[0] / len(targets_BU)
+            one = loss_of(answers_BUO[row, at_B], targets_BU[row, at_B]) / len(targets_BU)
             watched = run if self.reads_one_step else source
             lags, norms = gradient_by_own_lag(one * windows.scale, watched, lengths_B, reach_B, lags)
             gradient = lags, norms / windows.scale

@@ -53,7 +53,7 @@ class Arithmetic:
         if self.products is None:
             return loss_of
 
-        def loss(answers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        def loss(answers: Tensor, targets: Tensor) -> Tensor:
             with torch.autocast(self.device, enabled=False):
                 return loss_of(answers.to(self.weights), targets)
 

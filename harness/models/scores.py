@@ -15,7 +15,7 @@ import torchmetrics
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness.models.objectives import IGNORE, binary_cross_entropy, cross_entropy, mse
+from harness.models.objectives import IGNORE, binary_cross_entropy, cross_entropy, due, mse
 from harness.tasks.base import Task
 
 References = Sequence[Sequence[str]] | None
@@ -58,9 +58,8 @@ class CrossEntropy(Score):
 
     def update(self, output_BO: Tensor, target_B: Tensor, references: References = None) -> None:
         """Add answers (..., O), any constant apart log probabilities, and targets (...)."""
-        nats, due = cross_entropy(output_BO.double(), target_B)
-        self.total += nats
-        self.due += due
+        self.total += cross_entropy(output_BO.double(), target_B)
+        self.due += due(target_B)
 
     def compute(self) -> Tensor:
         """Nats over `unit`."""
@@ -80,7 +79,7 @@ class NatsPerStep(Score):
 
     def update(self, output_BTO: Tensor, target_BTO: Tensor, references: References = None) -> None:
         """Add logits and 0/1 targets (B, T, O)."""
-        self.total += binary_cross_entropy(output_BTO.double(), target_BTO.double())[0]
+        self.total += binary_cross_entropy(output_BTO.double(), target_BTO.double())
         self.due += (~target_BTO.isnan()).any(-1).sum()
 
     def compute(self) -> Tensor:
@@ -98,9 +97,8 @@ class NatsPerSequence(Score):
     def update(self, answers: Tensor, targets: Tensor, references: References = None) -> None:
         """Add logits: of 0/1 values, or of classes."""
         loss = binary_cross_entropy if targets.is_floating_point() else cross_entropy
-        nats, due = loss(answers.double(), targets.double() if targets.is_floating_point() else targets)
-        self.total += nats
-        self.due += due
+        self.total += loss(answers.double(), targets.double() if targets.is_floating_point() else targets)
+        self.due += due(targets)
 
     def compute(self) -> Tensor:
         """Nats."""
@@ -116,9 +114,8 @@ class SquaredError(Score):
 
     def update(self, answers: Tensor, targets: Tensor, references: References = None) -> None:
         """Add answers and targets of one shape."""
-        found, due = mse(answers.double(), targets.double())
-        self.total += found
-        self.due += due
+        self.total += mse(answers.double(), targets.double())
+        self.due += due(targets)
 
     def compute(self) -> Tensor:
         """Error, or skill."""
@@ -170,6 +167,10 @@ def score(name: str, task: Task) -> Score:
         return WrittenAccuracy(whole=name == "sequence_accuracy")
     if name in ("mse", "skill"):
         return SquaredError(task.floor() if name == "skill" else None)
+    if name == "entity_f1":
+        from harness.models.entity_score import EntityF1
+
+        return EntityF1(task)
     from harness.models.text_scores import TEXT_SCORES
 
     assert name in TEXT_SCORES, f"no score is called {name!r}"

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
-from harness.models.base import Backward, Driven, Loss, Model, Windows, due
+from harness.models.base import Backward, Driven, Loss, Model, Windows
 from harness.models.diagnose import first_bad_mark
 from harness.models.heads import sequence_head
 from harness.models.layer import Mark
+from harness.models.objectives import due
 from harness.models.precision import weight_dtype
 from harness.models.stack import Stack, StackState
 from harness.models.unroll import cut, gradient_by_lag, leaf, pieces, plan, sizes
@@ -115,34 +116,37 @@ class SequenceModel(Model):
         """
         steps, total = batch.inputs.shape[1], 0.0
         gradient: tuple[list[int], Tensor] | None = None
-        count, cuts = due(batch.targets), plan(steps, windows, due_at_end=not self.each_step)
+        # at least 1: a batch of which nothing is due has loss 0 and gradient 0, not 0 / 0
+        count, cuts = max(1, due(batch.targets)), plan(steps, windows, due_at_end=not self.each_step)
         at_once = self.stack.directions == 2 or self.over_steps is not None
         inside = [stop - fresh for _, fresh, stop in cuts] if at_once else None
         known = {0: self._first_states(batch)}
-        self.began = known[0]
+        if batch.resets is not None:
+            self.began = known[0]
         keep = {edge for begin, fresh, _ in cuts for edge in (begin, fresh)} | {self._go_on_at(batch)}
         watched = max(cuts, key=lambda window: (window[2] - window[0], window[2]))[2]  # the last one that is not short
-        ends = [steps] if batch.full else batch.lengths.tolist()
+        ends = set(batch.lengths.tolist())
         for begin, fresh, stop in [(0, 0, steps)] if inside else cuts:
             # no loss is due where no sequence ends, so no gradient can come from there
             silent = not self.each_step and not any(fresh < end <= stop for end in ends)
             begin = fresh if silent else begin
+            watch = windows.watch and stop == (steps if inside else watched)
             start = leaf(known[begin]) if windows.watch else cut(known[begin])
             parts = inside or sizes(begin, stop, keep | set(pieces(begin, stop) if windows.watch else ()))
             lengths = batch.lengths if stop - begin == steps else (batch.lengths - begin).clamp(1, stop - begin)
             with torch.no_grad() if silent else nullcontext():
-                x_BTD = self.encode(batch.inputs[:, begin:stop])
+                x_BTD = self.encode(batch.inputs if stop - begin == steps else batch.inputs[:, begin:stop])
                 out_BTH, last_states, marks = self.stack(
                     x_BTD, start, lengths, parts, detach=bool(inside) and len(cuts) > 1
                 )
-            known |= {stop: last_states} if inside else _states_at(marks, begin)
+            if stop < steps or batch.resets is not None:  # something goes on from here
+                known |= {stop: last_states} if inside else _states_at(marks, begin)
             if silent:
                 continue
-            whole = len(ends) == 1 and stop == steps
             if fresh > begin:  # a slice of everything would cost its backward pass a copy
                 out_BTH = out_BTH[:, fresh - begin :]
-            loss, last = self._losses(out_BTH, batch, fresh, stop, whole, loss_of)
-            if windows.watch and stop == (steps if inside else watched) and marks[0]:
+            loss, last = self._losses(out_BTH, batch, fresh, stop, ends == {steps} and stop == steps, loss_of, watch)
+            if last is not None and marks[0]:
                 lags, norms = gradient_by_lag(last * windows.scale, start, marks, stop - begin, self.stack.directions)
                 gradient = lags, norms / windows.scale
             mean = loss / count
@@ -152,9 +156,9 @@ class SequenceModel(Model):
         return Backward(total, gradient)
 
     def _losses(
-        self, out_BTH: Tensor, batch: Batch, fresh: int, stop: int, whole: bool, loss_of: Loss
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss summed over what is due in [fresh, stop), and that of the last step per sequence.
+        self, out_BTH: Tensor, batch: Batch, fresh: int, stop: int, whole: bool, loss_of: Loss, watch: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the loss summed over what is due in [fresh, stop) and, to `watch`, that of the last step per sequence.
 
         `whole`: every sequence ends at `stop`, so that none needs to be picked out.
         """
@@ -162,11 +166,15 @@ class SequenceModel(Model):
             scores_BTO, row = self.read_out(out_BTH), torch.arange(len(out_BTH), device=out_BTH.device)
             with torch.autocast(out_BTH.device.type, enabled=False):
                 scores_BTO = scores_BTO.to(self.head.weight.dtype)
+                loss = self.over_steps.loss(scores_BTO, batch.targets, batch.lengths)[0]
+                if not watch:
+                    return loss, None
                 last = self.over_steps.last(scores_BTO[row, batch.lengths - 1], batch.targets, batch.lengths)
-                return self.over_steps.loss(scores_BTO, batch.targets, batch.lengths)[0], last / len(row)
+                return loss, last / len(row)
         if self.each_step:
             answers, targets = self.read_out(out_BTH), batch.targets[:, fresh:stop]
-            return loss_of(answers, targets)[0], loss_of(answers[:, -1:], targets[:, -1:])[0] / len(targets)
+            at_last = loss_of(answers[:, -1:], targets[:, -1:]) / len(targets) if watch else None
+            return loss_of(answers, targets), at_last
         if whole and self.remembers and self.stack.directions == 1:
             answers, targets = self.read_out(out_BTH[:, -1]), batch.targets
         else:
@@ -174,8 +182,8 @@ class SequenceModel(Model):
             lengths = (batch.lengths - fresh).clamp(1, stop - fresh)
             answers = self.read_out(self.summarise(out_BTH, lengths)[ends_here])
             targets = batch.targets[ends_here]
-        loss = loss_of(answers, targets)[0]
-        return loss, loss / len(answers)
+        loss = loss_of(answers, targets)
+        return loss, loss / len(answers) if watch else None
 
     def _first_states(self, batch: Batch) -> StackState:
         """Zeros, or what the stream carried so far with zeros for streams that start anew."""

@@ -25,7 +25,7 @@ class ThroughTime(Probe):
 
     def on_train_batch_start(self, trainer, pl_module: RecurrentModule, batch, batch_idx) -> None:
         """Ask the module to keep the window's boundaries in this update."""
-        pl_module.watch = self.samples(pl_module.updates)
+        pl_module.progress.watch = self.samples(pl_module.updates)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         """Keep finite profiles; a non-finite update is reported as a failure, not averaged in."""

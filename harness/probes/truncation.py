@@ -23,12 +23,14 @@ class Truncation(Probe):
     def __init__(self, trial) -> None:
         super().__init__(trial)
         self.batch: Batch | None = None
+        self.examples = 0
         self.found: list[Bias] = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         """Keep the batch; the last of a budget may be a small rest."""
-        if self.batch is None or len(batch.inputs) >= len(self.batch.inputs):
-            self.batch = batch
+        examples = len(batch.lengths)
+        if examples >= self.examples:
+            self.batch, self.examples = batch, examples
 
     def on_train_end(self, trainer, pl_module: RecurrentModule) -> None:
         """Measure the trained weights."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -41,7 +40,7 @@ def differentiate(loss: Tensor) -> None:
 def backward(made: RecurrentModule, batch: Batch, windows: Windows) -> Any:
     """One backward pass as an update does it, gradients unscaled."""
     arithmetic = made.arithmetic
-    windows = dataclasses.replace(windows, scale=arithmetic.scale)
+    windows = windows._replace(scale=arithmetic.scale)
     with arithmetic.forward():
         done = made.model.backward(batch, made.loss_of, windows, lambda loss: arithmetic.backward(loss, differentiate))
     for weight in made.model.parameters():
@@ -121,8 +120,8 @@ def test_the_loss_is_computed_in_the_dtype_of_the_weights(precision: str, object
     answers = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)).to(PRODUCTS[precision])
     targets = torch.zeros(6, 2) if objective is AtEnd else torch.ones(6, dtype=torch.int64)
     with made.arithmetic.forward():
-        loss, _ = made.loss_of(answers, targets)
-    plain = module(trial(precision="float32"), task).loss_of(answers.float(), targets)[0]
+        loss = made.loss_of(answers, targets)
+    plain = module(trial(precision="float32"), task).loss_of(answers.float(), targets)
     assert loss.dtype == torch.float32 and torch.equal(loss, plain)
 
 

@@ -226,7 +226,7 @@ def test_watching_changes_no_gradient_and_measures_the_last_full_window(name, fu
     start = leaf(start or model.stack.zero_state(3))
     out_BTH, states = unrolled(model.stack, batch.inputs[:, begin:end], start=start)
     goal = batch.targets if at_end else batch.targets[:, end - 1]
-    (mse(model.read_out(out_BTH[:, -1]), goal)[0] / 3).backward()
+    (mse(model.read_out(out_BTH[:, -1]), goal) / 3).backward()
     for layer, seen in enumerate(states):
         for lag, norm in zip(lags, norms[layer], strict=True):
             parts = [s.grad.square().sum() for s in seen[len(seen) - 1 - lag] if s.grad is not None]
