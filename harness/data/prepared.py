@@ -102,7 +102,7 @@ def prepared(
 def _code(task: type) -> str:
     """Hash of the files that define the task and the readers beside this one: other code, other data."""
     paths = {Path(inspect.getfile(base)) for base in task.__mro__ if base.__module__.startswith("harness.tasks")}
-    paths |= set(Path(__file__).parent.glob("read_*.py"))
+    paths |= {*Path(__file__).parent.glob("read_*.py"), *map(Path(__file__).with_name, ("text.py", "floors.py"))}
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()
 
 
