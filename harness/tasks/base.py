@@ -136,6 +136,10 @@ class Task(Plugin):
         """An answer in the user's words: what `Examples.targets` hold for one example, nothing that is not due."""
         return " ".join(f"{value:.3g}" for value in np_flat(answer)[:12]) + (" ..." if answer.size > 12 else "")
 
+    def shown(self, inputs: np.ndarray, answer: np.ndarray) -> str:
+        """An answer together with what it answers, where it says little alone: word/TAG, not TAG."""
+        return self.said(answer)
+
     def write(self, path: Path, answers: Sequence[np.ndarray]) -> None:
         """Write answers, as `said` takes them, to a file that shows or plays them side by side."""
         raise UserError(Fault(f"answers of task {self.plugin_name()!r} are words, which go into no file"))
