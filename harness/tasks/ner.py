@@ -37,7 +37,7 @@ class Ner(TaggingTask):
     also: ClassVar = ("accuracy",)
 
     @property
-    def objective(self):
+    def objective(self):  # type: ignore[override]  # by the output
         return "crf" if self.output == "crf" else "cross-entropy"
 
     def key(self):

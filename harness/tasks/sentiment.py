@@ -105,14 +105,14 @@ def _words(text):
     return re.findall(r"n't|'(?:s|re|ve|ll|d|m)\b|\w+(?:[-.&/]\w+)*|[^\w\s]", text)
 
 
-def _phrases(sentences, names):
+def _phrases(sentences: set[str], names: tuple[str, ...]) -> list[tuple[list[str], str]]:
     """Different phrases of the training trees, without those that are sentences of a split. With two classes neutral
     ones are left out, and what is very good is good."""
-    found = {}
+    classes = {0: 0, 1: 0, 3: 1, 4: 1} if len(names) == 2 else {i: i for i in range(5)}
+    found: dict[tuple[tuple[str, ...], str], None] = {}  # as a set, in order
     for line in sources.read(*TREES.split("/")).decode().splitlines():
         for words, label in tree_phrases(line):
-            label = label if len(names) == 5 else {0: 0, 1: 0, 3: 1, 4: 1}.get(label)
             text = tuple(word.lower() for word in words)
-            if label is not None and letters(text) and letters(text) not in sentences:
-                found[text, names[label]] = None
+            if label in classes and letters(text) and letters(text) not in sentences:
+                found[text, names[classes[label]]] = None
     return [(list(text), name) for text, name in found]
