@@ -34,6 +34,12 @@ LEARNS: dict[str, Quick] = {
     ),
     "mnist": Quick(0.5, {"cell": "lstm", "examples": 6_000, "learning_rate": 0.005}, 0.05, {"steps": 28}),
     "speech": Quick(0.35, {"cell": "lstm", "examples": 3_000, "learning_rate": 0.005}, 0.06),
+    "pos": Quick(0.6, {"cell": "lstm", "bidirectional": True, "examples": 4_000, "learning_rate": 0.01}, 0.03),
+    "ner": Quick(
+        0.45,
+        {"cell": "lstm", "bidirectional": True, "examples": 5_000, "learning_rate": 0.01},
+        task={"data": "wikiann"},
+    ),
 }
 """A line for each task on real data, which its author measured."""
 
