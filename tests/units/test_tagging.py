@@ -199,3 +199,29 @@ def test_it_learns_names_from_where_they_stand(folder, output):
     settings = {"bidirectional": True, "hidden_size": 16, "examples": 2_000, "learning_rate": 0.01, "evaluations": 1}
     record = run_trial(Trial(task=task, cell={"name": "lstm"}, **settings))
     assert record.status == "ok" and record.score > 0.95 > record.floor, record.reason
+
+
+# data of others
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("settings", "words", "tags"),
+    [
+        ({"name": "pos"}, (204_577, 25_147, 25_094), 17),
+        ({"name": "ner", "data": "wnut17"}, (62_730, 15_733, 23_394), 13),
+        ({"name": "ner", "data": "wikiann"}, (160_394, 80_536, 80_326), 7),
+    ],
+)
+def test_every_word_that_is_published_is_read(settings, words, tags):
+    task = registry.build("task", settings)
+    assert tuple(int(task.load(split, 0).lengths.sum()) for split in SPLITS) == words
+    assert len(task.facts["tags"]) == tags and task.floor() < task.facts["lookup"]
+
+
+@pytest.mark.data
+def test_words_of_wikiann_lose_their_language_and_those_of_wnut_keep_their_hash():
+    entries = {data: registry.build("task", {"name": "ner", "data": data}).facts["vocabularies"][0] for data in
+               ("wikiann", "wnut17")}  # fmt: skip
+    assert not [word for word in entries["wikiann"] if word.startswith("en:")] and "Saunders" in entries["wikiann"]
+    assert len([word for word in entries["wnut17"] if word.startswith("#") and len(word) > 1]) > 50
