@@ -2,14 +2,17 @@
 
 Nothing of them is part of the project: `sets/<name>.yaml` states URL, sha256, size, licence and citation. A file is
 taken from `HARNESS_DATA_MIRROR`, a folder of local copies, or from its URL by `harness data fetch`; it is checked
-before it is stored in the cache (`HARNESS_CACHE`, by default the user's).
+before it is stored in the cache (`HARNESS_CACHE`, by default the user's), and each time it is read.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
+import re
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +20,9 @@ import platformdirs
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from harness.errors import Fault, UserError, nearest
+from harness import files
+from harness.data import archives
+from harness.errors import DamagedStore, Fault, UserError, nearest
 
 SETS = Path(__file__).parent / "sets"
 
@@ -31,14 +36,20 @@ class SourceFile(BaseModel):
     bytes: int
     url: str = ""
     """Serves this content, as it is or packed with gzip."""
+    archive: str = ""
+    """URL of an archive that holds it, if it is not served by itself."""
+    archive_sha256: str = ""
+    keep: str = ""
+    """Pattern of names in that archive; what its groups catch, joined by "/", is the name here."""
     comes_from: str = ""
-    """Where the content was made from, if no URL serves it as it is."""
+    """Where the content was made from, if no URL serves it."""
     mirror: str = ""
     """Name in a mirror, if it is another."""
     members: int = 0
+    """Of a file that is itself an archive: then what counts is what it holds, not how that is packed."""
     members_bytes: int = 0
     members_digest_sha256: str = ""
-    canonical_sha256: str = ""
+    """`archives.digest` of the members."""
 
 
 class Source(BaseModel):
@@ -75,25 +86,92 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HARNESS_CACHE") or platformdirs.user_cache_path("rnn-harness"))
 
 
+def cached(name: str, file: str) -> Path:
+    """Where the verified copy of a file lies, or will."""
+    return cache_folder() / "files" / name / file
+
+
+def mirrored(name: str, file: str) -> Path | None:
+    """The copy in HARNESS_DATA_MIRROR, if there is one."""
+    folder, about = os.environ.get("HARNESS_DATA_MIRROR"), find(name).files[file]
+    found = Path(folder, name, about.mirror or file) if folder else None
+    return found if found is not None and found.is_file() else None
+
+
+def here(name: str) -> bool:
+    """Whether every file of a data set is on this machine."""
+    return all(cached(name, file).exists() or mirrored(name, file) for file in find(name).files)
+
+
 def path(name: str, file: str) -> Path:
     """Return the verified copy of a file, from the cache or else the mirror; UserError if it is in neither."""
-    about, place = find(name).files[file], cache_folder() / "files" / name / file
+    place = cached(name, file)
     if not place.exists():
-        mirror = os.environ.get("HARNESS_DATA_MIRROR")
-        packed = Path(mirror, name, about.mirror or file) if mirror else None
-        if packed is None or not packed.exists():
+        packed = mirrored(name, file)
+        if packed is None:
             raise UserError(Fault(f"data set {name!r} is not on this machine", remedy=f"harness data fetch {name}"))
-        content = packed.read_bytes()
-        content = gzip.decompress(content) if packed.name != file and packed.suffix == ".gz" else content
-        if hashlib.sha256(content).hexdigest() != about.sha256:
-            raise UserError(Fault("this is not the content that is known", where=str(packed)))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{place.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        temporary.rename(place)
+        with files.explained(f"data set {name!r}", place.parent):
+            files.replace(place, content(find(name).files[file], packed.read_bytes(), str(packed)))
     return place
 
 
 def read(name: str, file: str) -> bytes:
-    """Return the content of a file."""
-    return path(name, file).read_bytes()
+    """Return the content of a file; DamagedStore if it no longer is what was stored."""
+    place, about = path(name, file), find(name).files[file]
+    data = place.read_bytes()
+    if not sound(about, data):
+        raise DamagedStore(f"{place}: the cached file was altered or cut\n  try: harness data fetch {name}")
+    return data
+
+
+def sound(about: SourceFile, data: bytes) -> bool:
+    """Whether this is the content that is known; of an archive, whatever way it is packed."""
+    if hashlib.sha256(data).hexdigest() == about.sha256:
+        return True
+    try:
+        return bool(about.members_digest_sha256) and _right(about, archives.members(data, None, *_limits(about)))
+    except UserError:
+        return False
+
+
+def content(about: SourceFile, data: bytes, where: str) -> bytes:
+    """Return the known content in what came: as it is, packed with gzip, or in an archive. UserError if it is not."""
+    if sound(about, data):
+        return data
+    if data[:2] == b"\x1f\x8b" and (unpacked := _gunzip(data, about.bytes)) is not None and sound(about, unpacked):
+        return unpacked
+    if about.archive and data[:2] in (b"PK", b"\x1f\x8b") and (inside := _inside(about, data, where)) is not None:
+        return inside
+    what = f"this is not the content that is known: {len(data):,} bytes of sha256 {hashlib.sha256(data).hexdigest()}"
+    raise UserError(Fault(what, where=where, allowed=f"{about.bytes:,} bytes of sha256 {about.sha256}"))
+
+
+def _inside(about: SourceFile, data: bytes, where: str) -> bytes | None:
+    """The file, or the members that it is made of, in a larger archive; None if they are not what is known."""
+
+    def keep(name: str) -> str | None:
+        match = re.fullmatch(about.keep, name)
+        return None if match is None else "/".join(match.groups()) or name
+
+    found = archives.members(data, keep, *_limits(about), where=where)
+    if about.members_digest_sha256:
+        return archives.pack(found) if _right(about, found) else None
+    return next((inside for inside in found.values() if sound(about, inside)), None)
+
+
+def _right(about: SourceFile, found: dict[str, bytes]) -> bool:
+    return len(found) == about.members and archives.digest(found) == about.members_digest_sha256
+
+
+def _limits(about: SourceFile) -> tuple[int, int]:
+    """Bytes that may be unpacked, and members that an archive may list, around the ones that are wanted."""
+    return about.members_bytes or about.bytes, archives.MOST_MEMBERS
+
+
+def _gunzip(data: bytes, most: int) -> bytes | None:
+    """Unpack, but no more than one byte too many; None where it is no whole gzip file."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            return file.read(most + 1)
+    except (OSError, EOFError, zlib.error):
+        return None
