@@ -6,13 +6,11 @@ same command goes on; 1 our bug, with its traceback.
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -20,18 +18,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
+from harness import cli_data
 from harness.errors import Fault, HarnessError, Stopped, UserError
+from harness.resume import resumable
+from harness.sample import Request, sampled
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.claims import Claim
     from harness.record import Record
-    from harness.spec import Benchmark
     from harness.trial import Trial
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-ENDED = "the output was closed, or the process told to end"
 
 app = typer.Typer(
     name="harness",
@@ -39,6 +36,7 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
+app.add_typer(cli_data.app, name="data")
 
 
 class What(StrEnum):
@@ -116,6 +114,7 @@ def run(
         int | None, typer.Option("--max-concurrent", min=1, metavar="N", help="trials at once [default: CPUs]")
     ] = None,
     wandb: Annotated[Wandb, typer.Option("--wandb", help="write offline W&B runs, or none")] = Wandb.offline,
+    weights: Annotated[bool, typer.Option("--weights/--no-weights", help="keep what is trained, for `sample`")] = True,
 ) -> None:
     """Run the trials of a benchmark that are not stored yet, and write the report."""
     from harness import spec
@@ -125,9 +124,9 @@ def run(
 
     from harness import launch
 
-    with _resumable(benchmark, results):
+    with resumable(benchmark, results):
         console = Console()
-        records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb is Wandb.offline)
+        records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb is Wandb.offline, weights)
         folder = results / benchmark.name
         _report(console, benchmark.report_name, benchmark.question, records, benchmark.trials, folder, benchmark.claims)
 
@@ -163,6 +162,24 @@ def report(
     _report(Console(), name, question, records, trials, folder, claims)
 
 
+@app.command()
+def sample(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="a record's file, or how its id begins")],
+    results: Results = Path("results"),
+    input_: Annotated[str | None, typer.Option("--input", metavar="TEXT|PATH", help="what it shall read")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="what it shall go on from")] = None,
+    index: Annotated[int | None, typer.Option("--index", metavar="N", help="an example of the test split")] = None,
+    length: Annotated[int | None, typer.Option("--length", min=1, metavar="N", help="steps to go on by")] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", min=0, help="0: the likeliest, always")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="of what is drawn [default: 0]")] = None,
+    count: Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="how many to draw")] = None,
+    beam_width: Annotated[int | None, typer.Option("--beam-width", min=1, max=1_000, metavar="N")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="write a picture or music")] = None,
+) -> None:
+    """Put something to a trained trial: complete, answer, translate, tag, draw; or see a few test examples."""
+    _echo(sampled(record, results, Request(input_, prompt, index, length, temperature, seed, count, beam_width, out)))
+
+
 def _report(
     console: Console,
     name: str,
@@ -180,38 +197,6 @@ def _report(
     for path in written.values():
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(record.status == "ok" for record in records) else 5)
-
-
-@contextmanager
-def _resumable(benchmark: Benchmark, results: Path) -> Iterator[None]:
-    """Turn Ctrl-C, SIGTERM and a full disk into Stopped, with how far the benchmark is."""
-    from harness import machine
-    from harness.store import Store
-
-    def interrupt(signum: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    why = ""
-    try:
-        yield
-    except KeyboardInterrupt:
-        why = "stopped"
-    except (SystemExit, BrokenPipeError):
-        why = ENDED
-    except (OSError, UserError) as error:
-        cause = error.__cause__ if isinstance(error, UserError) else error
-        if not isinstance(cause, OSError) or cause.errno not in FULL:
-            raise
-        why = f"the disk is full: {cause}; free some space"
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if why:
-        stored = Store(results, benchmark.name, machine.fingerprint()).ids()
-        done = sum(trial.id in stored for trial in benchmark.trials)
-        if why == ENDED and done == len(benchmark.trials):
-            raise BrokenPipeError
-        raise Stopped(f"{why}; {done} of {len(benchmark.trials)} trials are stored; type the same command to go on")
 
 
 def _echo(lines: Iterator[str]) -> None:

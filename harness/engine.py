@@ -12,7 +12,7 @@ import logging
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -20,13 +20,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from harness import machine, stability
+from harness import machine, samples, stability
 from harness.data.batches import EvalBatches, TrainBatches
 from harness.data.check import check_examples
 from harness.data.control import shuffled
 from harness.data.groups import Groups
 from harness.data.streams import EvalStreams, StreamBatches
 from harness.metrics import METRICS
+from harness.models import weights
 from harness.models.kernel import kernel_of
 from harness.module import RecurrentModule
 from harness.probes import attach
@@ -41,8 +42,12 @@ EVAL_STREAMS = 32  # of one long document; each begins without a past, which is 
 EVAL_WINDOW = 256  # steps
 
 
-def run_trial(trial: Trial, benchmark: str = "") -> Record:
-    """Train and evaluate one trial. An exception inside becomes a Record with status `failed` and its traceback."""
+def run_trial(trial: Trial, benchmark: str = "", keep: Callable[[bytes], None] | None = None) -> Record:
+    """Train and evaluate one trial. An exception inside becomes a Record with status `failed` and its traceback.
+
+    `keep` stores the weights of a trial that ended well (harness/models/weights.py) before its record is returned;
+    what it raises is raised.
+    """
     trial = trial.normalised()
     begin = time.perf_counter()
     task = trial.build_task()
@@ -62,17 +67,23 @@ def run_trial(trial: Trial, benchmark: str = "") -> Record:
         git_commit=machine.git_commit(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    trained: bytes | None = None
     try:
         with _controlled(trial):
-            record = record.replace(**_observe(trial, task))
+            fields, module = _observe(trial, task)
+        record = record.replace(**fields)
+        if keep is not None and record.status == "ok":
+            trained = weights.packed(module.model)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         record = record.replace(status="failed", reason=reason, traceback=traceback.format_exc())
+    if keep is not None and trained is not None:
+        keep(trained)
     return record.replace(seconds=time.perf_counter() - begin)
 
 
-def _observe(trial: Trial, task: Task) -> dict[str, Any]:
-    """Train, evaluate and return the fields of the record that were observed."""
+def _observe(trial: Trial, task: Task) -> tuple[dict[str, Any], RecurrentModule]:
+    """Train, evaluate and return the fields of the record that were observed, and what was trained."""
     data = _data(trial, task)
     module = RecurrentModule(trial, task, trial.build_cell())
     loader = _loader(trial, task, data["train"])
@@ -89,7 +100,7 @@ def _observe(trial: Trial, task: Task) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in module.parameters()),
         "dropped_tokens": loader.dropped,
         "floor": task.floor(),
-        "data_sha256": _hash_data(data),
+        "data_sha256": data_hash(data),
     }
     failure = module.failure
     if failure is None:
@@ -99,10 +110,11 @@ def _observe(trial: Trial, task: Task) -> dict[str, Any]:
         module.choose_weights()
         trainer.test(module, held_out["test"], verbose=False)
         fields |= _scores(module.take_scores(), task)
+        fields["samples"] = samples.observed(module, data["test"])
     else:
         fields |= {"status": "diverged", "reason": failure.reason, "failed_update": failure.update}
         fields |= {"failed_layer": failure.layer, "failed_step": failure.step}
-    fields["weights_sha256"] = _hash_weights(module)
+    fields["weights_sha256"] = weights.digest(module.model)
     for probe in probes:
         fields |= probe.observed()
     fields["verdict"] = stability.verdict(
@@ -112,7 +124,7 @@ def _observe(trial: Trial, task: Task) -> dict[str, Any]:
         fields["gradient_norm_median"],
         fields["gradient_norm_p99"],
     )
-    return fields
+    return fields, module
 
 
 def _scores(scores: dict[str, float], task: Task) -> dict[str, Any]:
@@ -185,13 +197,6 @@ def _controlled(trial: Trial) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _hash_data(data: dict[Split, Examples]) -> str:
+def data_hash(data: dict[Split, Examples]) -> str:
+    """The data that a record is bound to."""
     return hashlib.sha256("".join(data[split].sha256() for split in SPLITS).encode()).hexdigest()
-
-
-def _hash_weights(module: RecurrentModule) -> str:
-    digest = hashlib.sha256()
-    for name, weight in module.model.named_parameters():
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

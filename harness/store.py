@@ -1,6 +1,7 @@
 """The store: results/<benchmark>/<fingerprint>/<trial id>.parquet, one record a file, written once and sealed.
 
-It is the truth of what was run: a trial whose record exists is not run again, and reports read nothing else.
+Beside it lies `<trial id>.weights`, what was trained: an ordinary file of torch's, named by the record's hash of it.
+The store is the truth of what was run: a trial whose record exists is not run again, and reports read nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from harness import files, sealed
 from harness.errors import DamagedStore, Fault, Stopped, UserError
 from harness.record import SCHEMA_VERSION, Record, arrow_schema
 
-SUFFIX = ".parquet"
+SUFFIX, WEIGHTS = ".parquet", ".weights"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LISTED = 10
 
@@ -61,6 +62,19 @@ class Store:
         data = encode(record)
         with files.explained(f"the record of trial {record.trial_id}", path.parent):
             return files.publish(path, data)
+
+    def weights_path(self, trial_id: str) -> Path:
+        """Return where the trained weights of a trial lie, or would lie."""
+        return self.folder / (_check_name(trial_id) + WEIGHTS)
+
+    def write_weights(self, trial_id: str, data: bytes) -> None:
+        """Store the weights of a trial, before its record: what a killed run left is written anew.
+
+        Raises Stopped where the disk is full or fails; nothing is left half-written.
+        """
+        path = self.weights_path(trial_id)
+        with files.explained(f"the weights of trial {trial_id}", path.parent):
+            files.replace(path, data)
 
     def read(self, trial_id: str) -> Record:
         """Return the record of a stored trial. Raises DamagedStore, and KeyError where there is none."""
@@ -122,6 +136,16 @@ def open_folder(path: Path) -> list[Record]:
         raise UserError(Fault(f"no results at {path}", remedy="harness run a benchmark first, or check the path"))
     below = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     return _read_files([file for folder in [path, *below] for file in _record_files(folder)])
+
+
+def read_file(path: Path) -> Record:
+    """Return the record in a file. Raises DamagedStore."""
+    return _read_files([path])[0]
+
+
+def find(root: Path, prefix: str) -> list[Path]:
+    """Return the files below a results folder of the trials whose id begins so, over all benchmarks and machines."""
+    return sorted(path for path in Path(root).glob(f"*/*/*{SUFFIX}") if path.name.startswith(prefix)) if prefix else []
 
 
 def encode(record: Record) -> bytes:

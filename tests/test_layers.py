@@ -18,11 +18,11 @@ LEVELS = {
     "sealed store stats stability",
     1: "cells tasks data cost",
     2: "models",
-    3: "module probes tracking",  # a probe watches the module, and the module knows no probe
+    3: "module probes samples tracking",  # a probe watches the module, and the module knows no probe
     4: "engine",
     5: "launch",
     6: "report",
-    7: "jobs overview cli __main__",
+    7: "jobs overview resume sample cli cli_data __main__",
 }
 """Top modules and packages of harness/ by level; each imports from its own level and lower numbers only."""
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}

@@ -26,17 +26,18 @@ def run(
     on: Where = "tune",
     max_concurrent: int | None = None,
     wandb: bool = True,
+    weights: bool = True,
 ) -> list[Record]:
     """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order.
 
     `on`: "tune" (a local Ray of our own) or "inline" (this process). `max_concurrent`: trials at once, by default as
-    many as there are CPUs for their threads.
+    many as there are CPUs for their threads. `weights`: keep what is trained beside each record.
     """
     from harness.launch.base import Target, mirror
     from harness.launch.display import TrialProgress
 
     machine.check_installation()
-    target = Target(str(root.resolve()), benchmark.name, machine.fingerprint(), wandb)
+    target = Target(str(root.resolve()), benchmark.name, machine.fingerprint(), wandb, weights)
     store = target.store()
     store.check_writable()
     todo = [trial for trial in benchmark.trials if not store.has(trial.id)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,7 @@ class Target:
     benchmark: str
     fingerprint: str
     wandb: bool
+    weights: bool = True
 
     def store(self) -> Store:
         """Open the store."""
@@ -57,7 +59,7 @@ class Opens(Protocol):
 
 
 def execute(trial: Trial, target: Target) -> Record:
-    """Run one trial unless its record exists, and store it.
+    """Run one trial unless its record exists, and store it: the weights first, so that no record is without them.
 
     The claim is held by this process alone and falls with it, so a worker that outlived a killed command and the
     worker of the next command never run the same trial side by side: the second waits, and finds the record.
@@ -69,7 +71,8 @@ def execute(trial: Trial, target: Target) -> Record:
         if exists:
             record = store.read(trial.id)
         else:
-            record = run_trial(trial, target.benchmark)
+            keep = partial(store.write_weights, trial.id) if target.weights else None
+            record = run_trial(trial, target.benchmark, keep)
             store.write(record)
         if target.wandb:
             mirror(record, target)

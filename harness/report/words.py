@@ -23,6 +23,14 @@ def clean(text: object) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in odd else c for c in spaced)
 
 
+def verbatim(text: object) -> str:
+    """Return text with its lines and spaces, without other control or direction-changing characters."""
+    odd = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    shown = str(text).replace("\t", "    ")
+    kept = (c if c == "\n" or unicodedata.category(c) not in odd else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    return "".join(kept)
+
+
 def metric_of(name: str) -> Metric:
     """Return the metric of that name, or a plain one where this version does not know it."""
     return METRICS.get(name) or Metric(clean(name), clean(name) or "score", "", "", ".4g", "score on the test split")
