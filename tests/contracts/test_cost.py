@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from by_hand import every_cell
@@ -34,5 +35,6 @@ def test_the_weights_counted_are_those_of_the_model(task: str, cell: str) -> Non
     written = Trial(task={"name": task}, cell={"name": "elman"}, examples=1).build_task().written
     both, attention = (False, True), ("none", "dot") if written else ("none",)
     for layers, directions, attends in itertools.product((1, 2, 3), both, attention):
-        settings = {"layers": layers, "bidirectional": directions, "attention": attends, "hidden_size": 3}
+        settings: dict[str, Any] = {"embedding_size": 5 if layers == 2 else None}
+        settings |= {"layers": layers, "bidirectional": directions, "attention": attends, "hidden_size": 3}
         agree(Trial(task={"name": task}, cell=CELLS[cell], examples=1, **settings))
