@@ -38,3 +38,12 @@ def test_the_weights_counted_are_those_of_the_model(task: str, cell: str) -> Non
         settings: dict[str, Any] = {"embedding_size": 5 if layers == 2 else None}
         settings |= {"layers": layers, "bidirectional": directions, "attention": attends, "hidden_size": 3}
         agree(Trial(task={"name": task}, cell=CELLS[cell], examples=1, **settings))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "settings", [{}, {"bidirectional": True, "layers": 2, "embedding_size": 5}], ids=["one", "two"]
+)
+def test_what_stands_behind_the_head_is_counted(settings: dict[str, Any]) -> None:
+    """The transitions between tags of a conditional random field."""
+    agree(Trial(task={"name": "ner", "output": "crf"}, cell={"name": "gru"}, hidden_size=3, examples=1, **settings))
