@@ -28,6 +28,7 @@ def download(url: str, part: Path, progress: Progress = lambda done, whole: None
     server has no such file.
     """
     import requests
+    import urllib3
 
     make_folder(part.parent)
     for attempt in range(1, TRIES + 1):
@@ -35,7 +36,7 @@ def download(url: str, part: Path, progress: Progress = lambda done, whole: None
         with explained("the download", part):
             try:
                 return _once(url, part, progress, most)
-            except requests.RequestException as error:  # an OSError too, but none of this machine's
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:  # some are OSErrors too
                 came, why = _size(part), _plainly(error)
         if came <= before and attempt > 1:  # nothing more comes: trying on would only wait
             break
@@ -71,7 +72,7 @@ def _write(answer: Any, part: Path, start: int, progress: Progress, most: int) -
     with part.open("r+b" if start else "wb") as file:
         done = file.seek(start)
         file.truncate()
-        for piece in answer.iter_content(PIECE):
+        while piece := answer.raw.read1(PIECE):  # what has come before a cut is kept, to the last byte
             done += len(piece)
             if done > most:
                 file.truncate(0)
