@@ -22,6 +22,8 @@ from harness.errors import Fault, UserError
 MOST_BYTES = 1 << 30
 MOST_MEMBERS = 100_000
 MOST_FAULTS = 20
+# what the libraries raise where bytes are missing or wrong; ValueError: a zip's offset that points before its start
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, BadGzipFile, EOFError, ValueError, zlib.error, NotImplementedError)
 Keep = Callable[[str], str | None]
 """A member's name -> the name to give it, or None to leave it out."""
 
@@ -45,7 +47,7 @@ def members(
             raise UserError(
                 Fault(f.what, where=where, allowed=f.allowed, remedy=f.remedy) for f in error.faults
             ) from None
-        except (zipfile.BadZipFile, tarfile.TarError, BadGzipFile, EOFError, zlib.error, NotImplementedError) as error:
+        except DAMAGED as error:
             raise UserError(Fault(f"cut short or damaged: {error}", where=where, allowed="a whole archive")) from error
     return dict(sorted(found.items()))
 
