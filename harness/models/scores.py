@@ -7,7 +7,7 @@ the model gives by itself, or "forced", its predictions where the right answers 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -147,31 +147,33 @@ class WrittenAccuracy(Score):
         return self.total / self.due
 
 
+def _nats_per_image(task: Task) -> Score:
+    return NatsPerSequence(task.shape.steps * (task.shape.outputs if task.objective == "binary-cross-entropy" else 1))
+
+
+def _entity_f1(task: Task) -> Score:
+    from harness.models.entity_score import EntityF1
+
+    return EntityF1(task)
+
+
+SCORES: dict[str, Callable[[Task], Score]] = {
+    "accuracy": lambda task: Accuracy(),
+    "cross_entropy": lambda task: CrossEntropy(),
+    "bits_per_character": lambda task: CrossEntropy(unit=math.log(2)),
+    "perplexity": lambda task: Perplexity(),
+    "nats_per_frame": lambda task: NatsPerStep(),
+    "nats_per_image": _nats_per_image,
+    "token_accuracy": lambda task: WrittenAccuracy(whole=False),
+    "sequence_accuracy": lambda task: WrittenAccuracy(whole=True),
+    "mse": lambda task: SquaredError(),
+    "skill": lambda task: SquaredError(task.floor()),
+    "entity_f1": _entity_f1,
+}
+
+
 def score(name: str, task: Task) -> Score:
     """Return a fresh score of a task's by its name in METRICS; feed it with `update(answers, targets, references)`."""
-    if name == "accuracy":
-        return Accuracy()
-    if name == "cross_entropy":
-        return CrossEntropy()
-    if name == "bits_per_character":
-        return CrossEntropy(unit=math.log(2))
-    if name == "perplexity":
-        return Perplexity()
-    if name == "nats_per_frame":
-        return NatsPerStep()
-    if name == "nats_per_image":
-        return NatsPerSequence(
-            task.shape.steps * (task.shape.outputs if task.objective == "binary-cross-entropy" else 1)
-        )
-    if name in ("token_accuracy", "sequence_accuracy"):
-        return WrittenAccuracy(whole=name == "sequence_accuracy")
-    if name in ("mse", "skill"):
-        return SquaredError(task.floor() if name == "skill" else None)
-    if name == "entity_f1":
-        from harness.models.entity_score import EntityF1
+    from harness.models.text_scores import TEXT_SCORES  # which builds on this file
 
-        return EntityF1(task)
-    from harness.models.text_scores import TEXT_SCORES
-
-    assert name in TEXT_SCORES, f"no score is called {name!r}"
-    return TEXT_SCORES[name](task)
+    return (SCORES | TEXT_SCORES)[name](task)
