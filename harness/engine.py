@@ -91,10 +91,10 @@ def _observe(trial: Trial, task: Task) -> tuple[dict[str, Any], RecurrentModule]
     module.total_updates = len(loader)
     probes = attach(trial)
     trainer = make_trainer(probes, groups)
-    held_out = {split: _whole(task, data[split]) for split in ("valid", "test")}
+    valid, test = (_whole(task, data[split]) for split in ("valid", "test"))
     with module.arithmetic.forward():
         kernel = kernel_of(module.model, (batch._replace(resets=None) for batch in _whole(task, data["train"], 1)))
-    trainer.fit(module, groups, held_out["valid"])
+    trainer.fit(module, groups, valid)
     fields: dict[str, Any] = {
         "kernel": kernel,
         "parameters": sum(p.numel() for p in module.parameters()),
@@ -104,12 +104,11 @@ def _observe(trial: Trial, task: Task) -> tuple[dict[str, Any], RecurrentModule]
     }
     failure = module.failure
     if failure is None:
-        fields["status"], fields["reason"] = "ok", ""
         if module.scored_at != module.updates:
-            trainer.validate(module, held_out["valid"], verbose=False)
+            trainer.validate(module, valid, verbose=False)
         module.choose_weights()
-        trainer.test(module, held_out["test"], verbose=False)
-        fields |= _scores(module.take_scores(), task)
+        trainer.test(module, test, verbose=False)
+        fields |= {"status": "ok", "reason": ""} | _scores(module.take_scores(), task)
         fields["samples"] = samples.observed(module, data["test"])
     else:
         fields |= {"status": "diverged", "reason": failure.reason, "failed_update": failure.update}

@@ -181,14 +181,17 @@ def _asked(module: RecurrentModule, test: Examples, request: Request) -> tuple[l
     task = module.task
     if samples.continues(task):
         return _continued(module, test, request)
+    right: Sequence[str | None]
     if request.input is not None:
         examples, index, right = task.ask(request.input), np.arange(1), [None]
     else:
         examples, index = test, _index(request.index, len(test))
         right = samples.wanted(task, test, index)
     got = samples.answers(module, examples, index)
-    given = [task.told(samples.given(examples, int(i))) for i in index]
-    return [(one, want, task.said(answer)) for one, want, answer in zip(given, right, got, strict=True)], got
+    given = [samples.given(examples, int(i)) for i in index]
+    return [
+        (task.told(one), want, task.shown(one, answer)) for one, want, answer in zip(given, right, got, strict=True)
+    ], got
 
 
 def _index(given: int | None, count: int) -> np.ndarray:

@@ -7,7 +7,7 @@ split. Nothing here draws from torch's generator or leaves a trace in the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,6 +33,7 @@ def continues(task: Task) -> bool:
 def observed(module: RecurrentModule, examples: Examples) -> str:
     """Return JSON: a few examples of a split, each with what was given, wanted and got."""
     task = module.task
+    found: Iterable[tuple[str, str, str]]
     if continues(task):
         found = _continued(module, examples)
     else:
@@ -40,7 +41,9 @@ def observed(module: RecurrentModule, examples: Examples) -> str:
         index = spread(len(examples))
         got = answers(module, examples, index)
         triples = zip(index, wanted(task, examples, index), got, strict=True)
-        found = [(task.told(given(examples, i)), right, task.said(answer)) for i, right, answer in triples]
+        found = [
+            (task.told(read := given(examples, i)), right, task.shown(read, answer)) for i, right, answer in triples
+        ]
     rows = [dict(zip(("given", "wanted", "got"), map(_short, texts), strict=True)) for texts in found]
     return json.dumps(rows, ensure_ascii=False)
 
@@ -59,7 +62,7 @@ def wanted(task: Task, examples: Examples, index: Sequence[int] | np.ndarray) ->
     """The right answers in words: the first reference, or else the target."""
     if examples.references is not None:
         return [next(iter(examples.references[int(i)]), "") for i in index]
-    return [task.said(_only_due(task, np.asarray(examples.targets[i]))) for i in index]
+    return [task.shown(given(examples, int(i)), _only_due(task, np.asarray(examples.targets[i]))) for i in index]
 
 
 def answers(module: RecurrentModule, examples: Examples, index: Sequence[int] | np.ndarray) -> list[np.ndarray]:

@@ -54,10 +54,10 @@ def run(
             from harness.launch.inline import launch
         from harness import cost
 
-        weights = {trial.id: cost.estimate(trial).seconds for trial in todo}
+        estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
         at_once = max_concurrent or max(1, machine.cpu_count() // max(trial.threads for trial in todo))
         with diversion as terminal:
-            progress = TrialProgress(terminal, weights, len(benchmark.trials) - len(todo), lines=on == "inline")
+            progress = TrialProgress(terminal, estimates, len(benchmark.trials) - len(todo), lines=on == "inline")
             with progress.shown() as display:
                 launch(todo, target, display, min(at_once, len(todo)))
     records = [store.read(trial.id) for trial in benchmark.trials]
