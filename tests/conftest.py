@@ -77,10 +77,13 @@ def needs_data(item: pytest.Item) -> bool:
         return True
     given = getattr(item, "callspec", None)
     kinds = registry.members("harness.tasks")
-    return any(
-        isinstance(value, str) and value in kinds and issubclass(kinds[value], PreparedTask)
-        for value in (given.params.values() if given else ())
-    )
+    named = [value for value in (given.params.values() if given else ()) if isinstance(value, str) and value in kinds]
+    return any(issubclass(kinds[name], PreparedTask) and reads_files(kinds[name]) for name in named)
+
+
+def reads_files(kind: type[PreparedTask]) -> bool:
+    """Whether the data that a task reads unless told otherwise are files of others, not what is always there."""
+    return bool(kind.sets[kind.model_fields["data"].default])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harness.data.library import SYMBOLS, symbols, unigram_bits
+from harness.data.read_library import SYMBOLS, symbols, unigram_bits
 from harness.tasks.base import SPLITS, Examples, Shape, Task
 
 

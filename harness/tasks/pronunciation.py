@@ -21,9 +21,9 @@ from harness.tasks.base import END, SPLITS, Examples, Shape, Split
 class Pronunciation(PreparedTask):
     """Pronunciation: write the phones of a spelt word (encoder-decoder, share of words wrong).
 
-    CMU Pronouncing Dictionary: 126,052 English words. Split by a hash of the word, 90 / 5 / 5 of 100, since no split is
-    canonical; all pronunciations of a word are trained on, and each is right. Stress is left out, as in the published
-    numbers. Or your own dictionary: a word and its phones a line.
+    CMU Pronouncing Dictionary (Weide 1998): 126,052 English words. Split by a hash of the word, 90 / 5 / 5 %, since
+    no split is canonical; all pronunciations of a word are trained on, and each is right. Stress is left out, as in the
+    published numbers. Or your own dictionary: a word and its phones a line.
     """
 
     data: str = "cmudict"

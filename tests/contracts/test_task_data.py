@@ -58,7 +58,7 @@ def test_inputs_are_as_declared(name, split):
     assert n >= 1 and bool(shape.features) != bool(shape.vocabulary)
     if shape.features:
         assert examples.inputs.shape[2:] == (shape.features,)
-        assert examples.inputs.dtype == (np.uint8 if examples.scale else np.float32)
+        assert examples.inputs.dtype in ((np.uint8, np.int8) if examples.scale else (np.float32,))
         assert np.isfinite(examples.inputs).all()
     else:
         assert examples.inputs.shape[2:] == ((shape.columns,) if shape.columns > 1 else ())

@@ -40,6 +40,16 @@ LEARNS: dict[str, Quick] = {
         {"cell": "lstm", "bidirectional": True, "examples": 5_000, "learning_rate": 0.01},
         task={"data": "wikiann"},
     ),
+    "video": Quick(0.3, {"cell": "lstm", "examples": 8_000, "learning_rate": 0.005, "clip_norm": 1.0}, 0.05),
+    "autocomplete": Quick(
+        1.0,
+        {"cell": "lstm", "tokens": 150_000, "bptt_length": 32, "batch_size": 16, "learning_rate": 0.01},
+        task={"characters": 100_000},
+    ),
+    "music": Quick(0.9, {"cell": "lstm", "tokens": 60_000, "bptt_length": 64, "batch_size": 4, "learning_rate": 0.01}),
+    "image-generation": Quick(
+        4.0, {"cell": "lstm", "tokens": 60_000, "bptt_length": 8, "batch_size": 16, "learning_rate": 0.01}
+    ),
 }
 """A line for each task on real data, which its author measured."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.data import library
+from harness.data import read_library as library
 from harness.engine import run_trial
 from harness.errors import UserError
 from harness.tasks.autocomplete import Autocomplete

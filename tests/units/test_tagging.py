@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -225,3 +226,12 @@ def test_words_of_wikiann_lose_their_language_and_those_of_wnut_keep_their_hash(
                ("wikiann", "wnut17")}  # fmt: skip
     assert not [word for word in entries["wikiann"] if word.startswith("en:")] and "Saunders" in entries["wikiann"]
     assert len([word for word in entries["wnut17"] if word.startswith("#") and len(word) > 1]) > 50
+
+
+def test_samples_show_each_word_with_its_tag(folder):
+    task = {"name": "ner", "data": str(folder)}
+    settings = {"bidirectional": True, "hidden_size": 16, "examples": 2_000, "learning_rate": 0.01, "evaluations": 1}
+    record = run_trial(Trial(task=task, cell={"name": "lstm"}, **settings))
+    first = json.loads(record.samples)[0]
+    assert first["given"].startswith("Ann Smith lives in")
+    assert first["wanted"].startswith("Ann/B-person Smith/I-person lives/O in/O ") and first["got"] == first["wanted"]
