@@ -25,6 +25,7 @@ from harness.data.batches import EvalBatches, TrainBatches
 from harness.data.check import check_examples
 from harness.data.control import shuffled
 from harness.data.groups import Groups
+from harness.data.passes import Passes, by_length
 from harness.data.streams import EvalStreams, StreamBatches
 from harness.metrics import METRICS
 from harness.models import weights
@@ -163,8 +164,10 @@ def _loader(trial: Trial, task: Task, examples: Examples) -> TrainBatches | Stre
         assert trial.tokens is not None and trial.bptt_length is not None
         stride = trial.bptt_stride or trial.bptt_length
         return StreamBatches(examples, trial.batch_size, trial.bptt_length, stride, trial.seed, trial.tokens)
-    budget = trial.examples or TrainBatches.examples_of(task.useful_steps(examples), trial.seed, trial.tokens or 0)
-    return TrainBatches(examples, trial.batch_size, trial.seed, budget)
+    lengths = by_length(examples) if trial.batching == "by-length" else None
+    passes = Passes(len(examples), trial.seed, trial.batch_size, lengths)
+    budget = trial.examples or passes.examples_of(task.useful_steps(examples), trial.tokens or 0)
+    return TrainBatches(examples, trial.batch_size, passes, budget)
 
 
 def _whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatches | EvalStreams:

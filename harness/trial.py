@@ -66,6 +66,9 @@ class Trial(BaseModel):
         0.0, ge=0, le=1, description="share of each weight taken off an update, times the step size"
     )
     batch_size: int = Field(32, ge=1, le=1_000_000, description="examples per update")
+    batching: Literal["shuffled", "by-length"] = Field(
+        "shuffled", description="by-length: examples of about one length share an update, so that little is padding"
+    )
     examples: Count | None = Field(None, description="budget: examples trained on, repeats included")
     tokens: Count | None = Field(None, description="budget: useful time steps trained on, instead of examples")
     evaluations: int = Field(10, ge=1, le=1_000, description="points of the learning curve on the validation split")
@@ -148,6 +151,8 @@ class Trial(BaseModel):
             changes["bptt_stride"] = None
         else:
             changes |= {"attention": "none", "beam_width": 1}
+        if task.stream:
+            changes["batching"] = "shuffled"
         if self.layers == 1:
             changes["dropout"] = 0.0
         if (not task.shape.vocabulary and not task.written) or self.embedding_size == self.hidden_size:

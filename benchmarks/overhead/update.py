@@ -26,6 +26,7 @@ from torch import nn
 from harness import engine
 from harness.data.batches import Batch, TrainBatches
 from harness.data.groups import Groups
+from harness.data.passes import Passes
 from harness.module import RecurrentModule
 from harness.probes import attach
 from harness.trial import Trial
@@ -90,7 +91,7 @@ def measure(trial: Trial) -> dict[str, float]:
     examples = task.load("train", 0)
     module = RecurrentModule(trial, task, trial.build_cell())
     loader = Interleaved(
-        TrainBatches(examples, trial.batch_size, 0, trial.examples or 0),
+        TrainBatches(examples, trial.batch_size, Passes(len(examples), 0), trial.examples or 0),
         Bare(trial, task.shape.features, task.shape.outputs),
     )
     groups = Groups(loader, evaluations=1)
@@ -115,7 +116,7 @@ def grown(trial: Trial, which: str) -> int:
     torch.set_num_threads(1)
     examples = task.load("train", 0)
     module = RecurrentModule(trial, task, trial.build_cell())
-    batches = TrainBatches(examples, trial.batch_size, 0, 60 * trial.batch_size)
+    batches = TrainBatches(examples, trial.batch_size, Passes(len(examples), 0), 60 * trial.batch_size)
     bare = Bare(trial, task.shape.features, task.shape.outputs)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if which == "bare":

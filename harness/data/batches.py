@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from harness.data.passes import Passes
 from harness.tasks.base import Examples
 
 if TYPE_CHECKING:
@@ -90,13 +91,12 @@ class TrainBatches:
     dropped = 0
     """Useful steps of the training split that no pass reads."""
 
-    def __init__(self, examples: Examples, batch_size: int, seed: int, budget: int) -> None:
+    def __init__(self, examples: Examples, batch_size: int, passes: Passes, budget: int) -> None:
         """`budget` counts examples, repeats included."""
         if not len(examples):
             raise ValueError("the training split is empty")
-        self.examples, self.batch_size, self.seed, self.budget = examples, batch_size, seed, budget
+        self.examples, self.batch_size, self.passes, self.budget = examples, batch_size, passes, budget
         self.cursor = 0  # examples handed out
-        self._cached: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return math.ceil(self.budget / self.batch_size)
@@ -104,30 +104,10 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         while self.cursor < self.budget:
             size = min(self.batch_size, self.budget - self.cursor)
-            index = self._index(self.cursor, size)
+            index = self.passes.between(self.cursor, self.cursor + size)
             self.cursor += size
             yield Batch.of(self.examples, index)
         self.cursor = 0
-
-    @staticmethod
-    def examples_of(steps_N: np.ndarray, seed: int, tokens: int) -> int:
-        """Return how many examples of these useful steps, in this loader's order, it takes to reach `tokens`."""
-        passes, rest = divmod(tokens, int(steps_N.sum()))
-        so_far = steps_N[_order(seed, passes, len(steps_N))].cumsum()
-        return passes * len(steps_N) + (int(np.searchsorted(so_far, rest)) + 1 if rest else 0)
-
-    def _index(self, start: int, size: int) -> np.ndarray:
-        n = len(self.examples)
-        first, last = start // n, (start + size - 1) // n
-        if first == last:
-            return self._pass(first)[start - first * n : start - first * n + size]
-        passes = [self._pass(number) for number in range(first, last + 1)]
-        return np.concatenate(passes)[start - first * n : start - first * n + size]
-
-    def _pass(self, number: int) -> np.ndarray:
-        if self._cached is None or self._cached[0] != number:
-            self._cached = number, _order(self.seed, number, len(self.examples))
-        return self._cached[1]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the cursor, for a checkpoint."""
@@ -143,20 +123,16 @@ def due(targets: np.ndarray) -> np.ndarray:
     return ~np.isnan(targets) if targets.dtype.kind == "f" else targets != MISSING
 
 
-def _order(seed: int, number: int, count: int) -> np.ndarray:
-    """The order of a pass, from the seed alone."""
-    return np.random.default_rng([seed, number]).permutation(count)
-
-
 class EvalBatches:
-    """One pass over a split in its own order."""
+    """One pass over a split, shorter examples first, so that little of a batch is padding."""
 
     def __init__(self, examples: Examples, batch_size: int) -> None:
         self.examples, self.batch_size = examples, batch_size
+        self.order = np.argsort(examples.lengths, kind="stable")
 
     def __len__(self) -> int:
         return math.ceil(len(self.examples) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.examples), self.batch_size):
-            yield Batch.of(self.examples, np.arange(start, min(start + self.batch_size, len(self.examples))))
+            yield Batch.of(self.examples, self.order[start : start + self.batch_size])

@@ -5,10 +5,25 @@ Shape legend: see harness/cells/base.py. S source steps, U target steps, W width
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 OUT_OF_SIGHT = float("-inf")
+
+
+class Memory(NamedTuple):
+    """What is looked back at, ready for every step of the answer: W_a m (B, S, H), m with its padding zeroed (B, S, W),
+    and where padding is (B, 1, S)."""
+
+    keys_BSH: Tensor
+    values_BSW: Tensor
+    padding_B1S: Tensor
+
+    def rows(self, index_N: Tensor) -> Memory:
+        """Return rows in another order, or more than once."""
+        return Memory(*(part[index_N] for part in self))
 
 
 class DotAttention(nn.Module):
@@ -29,19 +44,18 @@ class DotAttention(nn.Module):
             bound = layer.in_features**-0.5
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
 
-    def weights(self, h_BUH: Tensor, memory_BSW: Tensor, lengths_B: Tensor) -> Tensor:
-        """Return a (B, U, S), which sums to 1 over the real steps of each source."""
-        scores_BUS = h_BUH @ self.score(memory_BSW).mT
-        return scores_BUS.masked_fill(~real(memory_BSW, lengths_B)[:, None], OUT_OF_SIGHT).softmax(2)
-
-    def forward(self, h_BUH: Tensor, memory_BSW: Tensor, lengths_B: Tensor) -> Tensor:
-        """Return h~ (B, U, H)."""
+    def look(self, source_BSW: Tensor, lengths_B: Tensor) -> Memory:
+        """Return what a source's outputs offer; computed once, however many steps look at it."""
+        padding_BS = torch.arange(source_BSW.shape[1], device=source_BSW.device) >= lengths_B[:, None]
         # padding is zeroed as well: 0 times an overflow there would be NaN
-        memory_BSW = memory_BSW.masked_fill(~real(memory_BSW, lengths_B)[:, :, None], 0)
-        context_BUW = self.weights(h_BUH, memory_BSW, lengths_B) @ memory_BSW
+        values_BSW = source_BSW.masked_fill(padding_BS[:, :, None], 0)
+        return Memory(self.score(values_BSW), values_BSW, padding_BS[:, None])
+
+    def weights(self, h_BUH: Tensor, memory: Memory) -> Tensor:
+        """Return a (B, U, S), which sums to 1 over the real steps of each source."""
+        return (h_BUH @ memory.keys_BSH.mT).masked_fill(memory.padding_B1S, OUT_OF_SIGHT).softmax(2)
+
+    def forward(self, h_BUH: Tensor, memory: Memory) -> Tensor:
+        """Return h~ (B, U, H)."""
+        context_BUW = self.weights(h_BUH, memory) @ memory.values_BSW
         return self.combine(torch.cat([context_BUW, h_BUH], 2)).tanh()
-
-
-def real(memory_BSW: Tensor, lengths_B: Tensor) -> Tensor:
-    """Return (B, S), True where a step is no padding."""
-    return torch.arange(memory_BSW.shape[1], device=memory_BSW.device) < lengths_B[:, None]

@@ -25,21 +25,35 @@ def select(states: StackState, index_N: Tensor) -> StackState:
     return [tuple(s[index_N] for s in state) for state in states]
 
 
-def greedy(step: Step, tokens_B: Tensor, states: StackState, end: int, limit: int) -> tuple[Tensor, Tensor]:
+def greedy(
+    step: Step,
+    tokens_B: Tensor,
+    states: StackState,
+    end: int,
+    limit: int,
+    fewer: Callable[[Tensor], Step] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Take the likeliest token, again and again, until `end` or `limit` tokens.
 
     tokens_B holds the start symbols. Returns (tokens (B, U), with the end and NOTHING after it; log-probability of
-    what was written (B,)).
+    what was written (B,)). `fewer` gives the step of some rows of B alone: where it is given, rows that have ended are
+    dropped whenever they are half of those that run.
     """
     written: list[Tensor] = []
     total_B = torch.zeros(len(tokens_B), dtype=torch.float64, device=tokens_B.device)
-    ended_B = torch.zeros_like(tokens_B, dtype=torch.bool)
-    while len(written) < limit and not bool(ended_B.all()):
-        log_p_BV, states = step(tokens_B, states)
-        best_B, tokens_B = log_p_BV.max(1)
-        total_B = total_B + best_B.masked_fill(ended_B, 0)
-        written.append(tokens_B.masked_fill(ended_B, NOTHING))
-        ended_B = ended_B | (tokens_B == end)
+    rows_N, tokens_N = torch.arange(len(tokens_B), device=tokens_B.device), tokens_B
+    ended_N = torch.zeros_like(tokens_B, dtype=torch.bool)
+    while len(written) < limit and not bool(ended_N.all()):
+        log_p_NV, states = step(tokens_N, states)
+        best_N, tokens_N = log_p_NV.max(1)
+        total_B[rows_N] += best_N.masked_fill(ended_N, 0)
+        written.append(torch.full_like(tokens_B, NOTHING))
+        written[-1][rows_N] = tokens_N.masked_fill(ended_N, NOTHING)
+        ended_N = ended_N | (tokens_N == end)
+        going_N = (~ended_N).nonzero()[:, 0]
+        if fewer is not None and 0 < 2 * len(going_N) <= len(ended_N):
+            rows_N, tokens_N, ended_N = rows_N[going_N], tokens_N[going_N], ended_N[going_N]
+            step, states = fewer(rows_N), select(states, going_N)
     return torch.stack(written, 1), total_B
 
 

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
-from harness.models.attention import DotAttention
+from harness.models.attention import DotAttention, Memory
 from harness.models.base import Backward, Driven, Loss, Model, Windows
-from harness.models.decoding import beam, greedy
+from harness.models.decoding import Step, beam, greedy
 from harness.models.diagnose import first_bad_mark
 from harness.models.objectives import IGNORE, due
 from harness.models.precision import weight_dtype
@@ -112,9 +112,13 @@ class EncoderDecoder(Model):
             tuple(next(bridges)(torch.cat(both, 1)) for both in zip(ahead, back, strict=True)) for ahead, back in pairs
         ]
 
-    def read_out(self, h_BUH: Tensor, memory_BSW: Tensor, lengths_B: Tensor) -> Tensor:
-        """Return answers (B, U, O) from the decoder's outputs and the source's."""
-        h_BUH = h_BUH if self.attention is None else self.attention(h_BUH, memory_BSW, lengths_B)
+    def look_back(self, source: Unrolled, lengths_B: Tensor) -> Memory | None:
+        """What attention sees of the source; None without it."""
+        return None if self.attention is None else self.attention.look(source.output_BTH, lengths_B)
+
+    def read_out(self, h_BUH: Tensor, memory: Memory | None) -> Tensor:
+        """Return answers (B, U, O) from the decoder's outputs and what they look back at."""
+        h_BUH = h_BUH if self.attention is None else self.attention(h_BUH, memory)
         return self.head(self._dropped(h_BUH, self.output_dropout))
 
     def backward(self, batch: Batch, loss_of: Loss, windows: Windows, backward: Callable[[Tensor], None]) -> Backward:
@@ -136,8 +140,8 @@ class EncoderDecoder(Model):
         edges = {name: edges_at(lengths_B, lags) if name == side else () for name in steps}
         source, starts = self.read(batch, edges["source"], cuts["source"], bool(lags))
         forced_BUD = self._dropped(self.target_embedding(self._shifted(targets_BU)), self.input_dropout)
-        run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(lags))
-        answers_BUO = self.read_out(run.output_BTH, source.output_BTH, batch.lengths)
+        run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(lags), False)
+        answers_BUO = self.read_out(run.output_BTH, self.look_back(source, batch.lengths))
         loss, gradient = loss_of(answers_BUO, targets_BU) / max(1, due(targets_BU)), None
         if lags:
             row = torch.arange(len(targets_BU), device=targets_BU.device)
@@ -162,18 +166,27 @@ class EncoderDecoder(Model):
         """
         source, starts = self.read(batch)
         with torch.no_grad():
-            copies = torch.arange(len(batch.inputs), device=batch.inputs.device).repeat_interleave(self.beam_width)
-            memory_NSW, lengths_N = source.output_BTH[copies], batch.lengths[copies]
-            one_N = torch.ones_like(lengths_N)
+            memory, first_B = self.look_back(source, batch.lengths), torch.full_like(batch.lengths, self.start_symbol)
+            if self.beam_width > 1:
+                width = self.beam_width
+                return beam(self._writer(memory, width), first_B, starts, END, self.limit, width)[0], batch.targets
 
-            def step(tokens_N: Tensor, states: StackState) -> tuple[Tensor, StackState]:
-                out_N1H, states, _ = self.decoder(self.target_embedding(tokens_N[:, None]), states, one_N, [1])
-                return self.read_out(out_N1H, memory_NSW, lengths_N)[:, 0].log_softmax(1), states
+            def fewer(rows_N: Tensor) -> Step:
+                return self._writer(memory and memory.rows(rows_N))
 
-            first_B = torch.full_like(batch.lengths, self.start_symbol)
-            if self.beam_width == 1:
-                return greedy(step, first_B, starts, END, self.limit)[0], batch.targets
-            return beam(step, first_B, starts, END, self.limit, self.beam_width)[0], batch.targets
+            return greedy(self._writer(memory), first_B, starts, END, self.limit, fewer)[0], batch.targets
+
+    def _writer(self, memory: Memory | None, width: int = 1) -> Step:
+        """Return the step that writes one more symbol; `width` rows side by side look back at one source."""
+
+        def step(tokens_N: Tensor, states: StackState) -> tuple[Tensor, StackState]:
+            one_N = torch.ones_like(tokens_N)
+            out_N1H, states, _ = self.decoder(self.target_embedding(tokens_N[:, None]), states, one_N, [1])
+            return self.read_out(out_N1H.unflatten(0, (-1, width)).flatten(2), memory).flatten(0, 1).log_softmax(
+                1
+            ), states
+
+        return step
 
     def driven(self, batch: Batch) -> Driven:
         """The encoder over the source; of one-to-many, which has no such past, the decoder under teacher forcing."""
@@ -192,8 +205,8 @@ class EncoderDecoder(Model):
         source, starts = self.read(batch)
         written_B = target_lengths(batch.targets)
         forced_BUD = self.target_embedding(self._shifted(batch.targets))
-        run = unroll(self.decoder, forced_BUD, starts, written_B, (), [])
-        return self.read_out(run.output_BTH, source.output_BTH, batch.lengths), batch.targets
+        run = unroll(self.decoder, forced_BUD, starts, written_B, (), [], ends=False)
+        return self.read_out(run.output_BTH, self.look_back(source, batch.lengths)), batch.targets
 
     @torch.no_grad()
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:
@@ -206,7 +219,7 @@ class EncoderDecoder(Model):
             return "bridge", None, "a start state of the decoder is not finite"
         forced_BUD = self.target_embedding(self._shifted(batch.targets))
         written_B = target_lengths(batch.targets)
-        run = unroll(self.decoder, forced_BUD, starts, written_B, range(forced_BUD.shape[1]), [])
+        run = unroll(self.decoder, forced_BUD, starts, written_B, range(forced_BUD.shape[1]), [], ends=False)
         found = first_bad_mark(forced_BUD, run.marks, run.output_BTH)
         if found is not None:
             return ("target_embedding" if found[0] == "input" else f"decoder.{found[0]}", *found[1:])

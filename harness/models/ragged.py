@@ -41,6 +41,7 @@ def unroll(
     edges: Iterable[int],
     cuts: list[int],
     watch: bool = False,
+    ends: bool = True,
 ) -> Unrolled:
     """Unroll from `starts`, the gradient cut before each step in `cuts`, with a mark at each cut and edge.
 
@@ -48,11 +49,13 @@ def unroll(
     length: h is a row of the output, and the states beside it are read at a mark, so a batch is also cut at each
     length in it. Padding is computed and never looked at, so no state and no gradient depends on it. Both directions
     of a bidirectional stack count steps as they read. `watch` makes each cut a leaf at which the gradient can be read.
+    Without `ends` they are left out, and no cut is made for them.
     """
-    ends: StackState = []
+    last: StackState = []
     marks: list[list[Mark]] = []
     begun: list[dict[int, State]] = []
-    if any(len(state) > 1 for state in starts):
+    begin = iter(starts)
+    if ends and any(len(state) > 1 for state in starts):
         edges = {*edges, *lengths_B.unique().tolist()}
     edges = list(edges)
     for index, row in enumerate(stack.rows):
@@ -61,14 +64,15 @@ def unroll(
         outputs = []
         for back, layer in enumerate(row):
             read_BTD = flip(x_BTD, lengths_B) if back else x_BTD
-            out_BTH, found, first = _through(layer, read_BTD, starts[len(ends)], edges, cuts, watch)
-            ends.append(_own_end(out_BTH, found, lengths_B))
+            out_BTH, found, first = _through(layer, read_BTD, next(begin), edges, cuts, watch)
+            if ends:
+                last.append(_own_end(out_BTH, found, lengths_B))
             outputs.append(flip(out_BTH, lengths_B) if back else out_BTH)
             if not back:
                 marks.append(found)
                 begun.append(first)
         x_BTD = torch.cat(outputs, 2) if len(outputs) > 1 else outputs[0]
-    return Unrolled(x_BTD, ends, marks, begun)
+    return Unrolled(x_BTD, last, marks, begun)
 
 
 def _through(

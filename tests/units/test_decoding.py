@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.models.decoding import NOTHING, beam, greedy
+from harness.models.decoding import NOTHING, Step, beam, greedy
 from harness.models.scores import score
 from harness.models.stack import StackState
 from harness.tasks.base import Shape
@@ -90,6 +90,23 @@ def test_the_log_probability_is_that_of_the_sequence_when_it_is_given(seed: int,
     ):
         given_ = [speaker.log_p(row, trimmed(found)) for row, found in enumerate(tokens)]
         torch.testing.assert_close(log_p, torch.tensor(given_, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@given(seed=seeds, rows=st.integers(1, 9))
+@settings(deadline=None, max_examples=40)
+def test_dropping_rows_that_have_ended_changes_nothing_and_leaves_less_to_do(seed: int, rows: int) -> None:
+    speaker, sizes = Speaker(seed, rows), []
+
+    def fewer(rows_N: Tensor) -> Step:
+        sizes.append(len(rows_N))
+        assert len(rows_N.unique()) == len(rows_N) and int(rows_N.max()) < rows
+        return speaker.step
+
+    whole, log_p = greedy(speaker.step, speaker.first, speaker.start, END, LIMIT)
+    found, log_p_found = greedy(speaker.step, speaker.first, speaker.start, END, LIMIT, fewer)
+    assert torch.equal(whole, found)
+    torch.testing.assert_close(log_p, log_p_found, rtol=0, atol=1e-12)
+    assert all(2 * few <= many for many, few in itertools.pairwise([rows, *sizes]))
 
 
 @given(seed=seeds, width=st.integers(1, 5))

@@ -18,6 +18,7 @@ from torch import Tensor
 from trained import AtEnd, EachStep, Trained, curves, text, train, trial
 
 from harness.data.batches import Batch, EvalBatches, TrainBatches
+from harness.data.passes import Passes
 from harness.engine import run_trial
 from harness.metrics import METRICS
 from harness.module import EXPLOSION, RecurrentModule
@@ -283,8 +284,9 @@ def test_a_stream_spends_its_tokens_exactly() -> None:
 @settings(deadline=None, max_examples=60)
 def test_a_budget_of_tokens_is_reached_by_its_last_example(lengths: list[int], tokens: int, seed: int) -> None:
     examples = text(*lengths)
-    count = TrainBatches.examples_of(examples.lengths, seed, tokens)
-    read = [int(n) for batch in TrainBatches(examples, 1, seed, count) for n in batch.lengths]
+    passes = Passes(len(examples), seed)
+    count = passes.examples_of(examples.lengths, tokens)
+    read = [int(n) for batch in TrainBatches(examples, 1, passes, count) for n in batch.lengths]
     assert len(read) == count and sum(read) >= tokens > sum(read[:-1])
 
 
@@ -298,12 +300,16 @@ def numbered(count: int) -> Examples:
 
 
 def test_a_pass_sees_each_example_once_and_only_the_last_batch_is_short() -> None:
-    loader = TrainBatches(numbered(10), 4, 3, 23)
+    loader = TrainBatches(numbered(10), 4, Passes(10, 3), 23)
     batches = list(loader)
     assert [len(batch.inputs) for batch in batches] == [4, 4, 4, 4, 4, 3] and len(loader) == 6
     seen = [int(x) for batch in batches for x in batch.inputs]
     assert sorted(seen[:10]) == sorted(seen[10:20]) == list(range(10)) and seen[:10] != seen[10:20]
-    assert plain(TrainBatches(numbered(10), 4, 3, 23)) == plain(batches) != plain(TrainBatches(numbered(10), 4, 4, 23))
+    assert (
+        plain(TrainBatches(numbered(10), 4, Passes(10, 3), 23))
+        == plain(batches)
+        != plain(TrainBatches(numbered(10), 4, Passes(10, 4), 23))
+    )
 
 
 def test_a_short_batch_has_the_mean_of_its_own_examples() -> None:
@@ -318,10 +324,10 @@ def test_a_short_batch_has_the_mean_of_its_own_examples() -> None:
 
 
 def test_a_loader_goes_on_from_its_saved_state() -> None:
-    expected = plain(TrainBatches(numbered(10), 4, 3, 33))
+    expected = plain(TrainBatches(numbered(10), 4, Passes(10, 3), 33))
     for stop in range(len(expected)):
-        stopped = TrainBatches(numbered(10), 4, 3, 33)
+        stopped = TrainBatches(numbered(10), 4, Passes(10, 3), 33)
         before = plain(itertools.islice(iter(stopped), stop))
-        after = TrainBatches(numbered(10), 4, 3, 33)
+        after = TrainBatches(numbered(10), 4, Passes(10, 3), 33)
         after.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
         assert before + plain(after) == expected
