@@ -101,5 +101,5 @@ def test_a_trial_by_length_reads_the_same_with_less_padding() -> None:
 
 
 def test_a_stream_has_one_way_to_be_read() -> None:
-    plain = {"task": {"name": "next-letter"}, "cell": {"name": "gru"}, "tokens": 1_000, "bptt_length": 8}
+    plain = {"task": {"name": "autocomplete"}, "cell": {"name": "gru"}, "tokens": 1_000, "bptt_length": 8}
     assert Trial(**plain, batching="by-length").normalised().id == Trial(**plain).normalised().id
