@@ -30,9 +30,10 @@ def expected_best(tries: Sequence[Trial], higher_is_better: bool, confidence: fl
     arXiv:1909.03004, it is not). Ties on validation share their places. A lost try has an infinite score and is chosen
     last; while it can still be chosen the expectation is infinite.
 
-    The interval is the jackknife's, with Student's distribution at (n - 1) / sqrt(k) degrees of freedom: the more tries
-    a best is taken of, the fewer of the n decide it. Measured coverage of 95 %: 0.93 to 0.97 for k up to n / 8, beyond
-    which n tries hold too few bests of k to say, and the ends are nan.
+    The interval is the jackknife's, with Student's distribution at (n - 1) / k degrees of freedom: the more tries a best
+    is taken of, the fewer of the n decide it. Measured coverage of 95 % for k up to n / 8: 0.93 to 0.97 of normal scores
+    and of bounded ones, such as accuracies; 0.88 to 0.93 where the good end has a heavy tail. Beyond n / 8 the n tries
+    hold too few bests of k to say, and the ends are nan.
     """
     n, curve = len(tries), _curve(tries, higher_is_better)
     low, high = [math.nan] * n, [math.nan] * n
@@ -45,7 +46,7 @@ def expected_best(tries: Sequence[Trial], higher_is_better: bool, confidence: fl
             others = [other[k - 1] for other in without]
             mean = math.fsum(others) / n
             error = math.sqrt((n - 1) / n * math.fsum((value - mean) ** 2 for value in others))
-            reach = error * float(special.stdtrit((n - 1) / math.sqrt(k), (1 + confidence) / 2))
+            reach = error * float(special.stdtrit((n - 1) / k, (1 + confidence) / 2))
             low[k - 1], high[k - 1] = curve[k - 1] - reach, curve[k - 1] + reach
     return BestOf(list(range(1, n + 1)), curve, low, high, confidence)
 
