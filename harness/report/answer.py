@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.report.table import MachineTable, Row, TaskGroup
+from harness.report.compared import Compared, compare
+from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, interval, listing, number, sentence
+
+ENOUGH = 6
+"""Seeds from which a signed-rank test can reach 0.05 at all."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,6 @@ class Answer:
 def answers(table: MachineTable) -> list[Answer]:
     """Return one answer for each task of a machine."""
     return [_answer(group) for group in table.groups]
-
-
-def apart(best: Row, other: Row) -> bool:
-    """True where both rows have an interval (two seeds or more) and the intervals do not touch."""
-    one, two = best.score, other.score
-    return min(one.n, two.n) >= 2 and (one.low > two.high or two.low > one.high)
 
 
 def _answer(group: TaskGroup) -> Answer:
@@ -51,15 +49,29 @@ def _answer(group: TaskGroup) -> Answer:
 
 
 def _company(group: TaskGroup) -> str:
-    """Say which variants the best one is not told apart from."""
-    best, others = group.rows[0], group.rows[1:]
-    if not others:
+    """Say than which variants the best one is better, and what the others lack to say so of them."""
+    found = compare(group)
+    if not found:
         return "There is no other variant to compare it with."
-    near = [row.label for row in others if not apart(best, row)]
-    if not near:
-        return "Its interval touches no other variant's."
-    if len(near) == len(others):
-        return "It is not told apart from any other variant: the intervals overlap, or rest on one seed."
-    far = len(others) - len(near)
-    lie = "one lies" if far == 1 else f"{far} lie"
-    return f"Not told apart from it, because the intervals overlap: {listing(near)}. The other {lie} apart."
+    seeds = max(one.found.n for one in found)
+    if seeds < ENOUGH:
+        return _hint(found, seeds)
+    beaten = [one.other.label for one in found if one.significant]
+    near = [one.other.label for one in found if not one.significant]
+    said = [f"Significantly better than {listing(beaten)}." if beaten else ""]
+    said += [f"Not significantly different from it: {listing(near)}." if near else "That is every other variant."]
+    return " ".join(filter(None, said))
+
+
+def _hint(found: list[Compared], seeds: int) -> str:
+    """What too few seeds show; no difference can be significant with them."""
+    if seeds < 2:
+        return "Nothing can be told apart: variants share one seed or none."
+    least = f"No difference is significant: with {seeds} seeds the least possible p is {number(2 * 0.5**seeds, '.2g')}."
+    always = [one.other.label for one in found if one.on_every_seed]
+    if not always:
+        return f"{least} No other variant is behind on every seed."
+    if len(always) == len(found):
+        return f"{least} Every other variant is behind on every seed."
+    near = [one.other.label for one in found if not one.on_every_seed]
+    return f"{least} Not behind on every seed: {listing(near)}."

@@ -63,10 +63,15 @@ class Row:
         return self.variant.records
 
     @cached_property
-    def score(self) -> Summary:
-        """Score on the test split over seeds; a trial that is not ok counts as the worst."""
+    def scores(self) -> list[float]:
+        """Score on the test split of each record; of one that is not ok, or is no number, the worst."""
         bad = worst(self.higher_is_better)
-        return summary([r.score if r.status == "ok" else bad for r in self.records], self.higher_is_better)
+        return [r.score if r.status == "ok" and not math.isnan(r.score) else bad for r in self.records]
+
+    @cached_property
+    def score(self) -> Summary:
+        """Summary of the scores over seeds."""
+        return summary(self.scores, self.higher_is_better)
 
     @cached_property
     def beats_floor(self) -> bool | None:

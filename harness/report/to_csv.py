@@ -12,7 +12,8 @@ from harness.report import claimed
 from harness.report.build import Report
 from harness.report.card import by_position, by_window, first_event
 from harness.report.columns import counted
-from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row
+from harness.report.compared import compare
+from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean
 from harness.stats import Summary
 
@@ -23,7 +24,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def render(report: Report) -> str:
     """Return the CSV text: a header, then one line for each variant and machine; empty cells are not known."""
     keys = list(dict.fromkeys(key for table in report.machines for key in table.differing))
-    lines = [_cells(table, row, task, keys) for table in report.machines for task, row in _rows(table)]
+    lines = [
+        _cells(table, row, group.name, keys) | beside
+        for table in report.machines
+        for group in table.groups
+        for row, beside in zip(group.rows, _compared(group), strict=True)
+    ]
     names = list(dict.fromkeys(name for line in lines for name in line)) or ["task", "cell", "metric", "score"]
     return _text(names, lines)
 
@@ -47,8 +53,24 @@ def safe(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 
-def _rows(table: MachineTable) -> list[tuple[str, Row]]:
-    return [(group.name, row) for group in table.groups for row in group.rows]
+def _compared(group: TaskGroup) -> list[dict[str, object]]:
+    """How each row of a task stands against its best one; nothing of the best itself."""
+    best: dict[str, object] = {}
+    others: list[dict[str, object]] = [
+        {
+            "difference": one.found.shift,
+            "difference_low": one.found.low,
+            "difference_high": one.found.high,
+            "difference_confidence": one.found.confidence,
+            "best_ahead": one.found.improvement,
+            "p": one.found.p,
+            "p_holm": one.p,
+            "against_best": one.verdict,
+            "seeds_needed": one.needed,
+        }
+        for one in compare(group)
+    ]
+    return [best, *others]
 
 
 def _cells(table: MachineTable, row: Row, task: str, keys: list[str]) -> dict[str, object]:

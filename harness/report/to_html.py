@@ -19,6 +19,7 @@ from harness.report.build import Report
 from harness.report.card import card
 from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
+from harness.report.compared import comparison
 from harness.report.plots import plots
 from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import arrow, clean, direction, number
@@ -27,6 +28,7 @@ HERE = Path(__file__).parent
 MOST_TRIALS = 1_000  # rows of the list of trials; the CSV and the store hold the rest
 _BADGES = {
     "beats_floor": {"no better than floor": "warn", "better": "good"},
+    "against_best": {"worse": "warn"},
     "verdict": {"diverged": "bad", "exploding": "bad", "vanishing": "warn", "stable": "good"},
 }
 """Colour of a cell by its column and the worst word in it. The text says the same, for who sees no colour."""
@@ -67,11 +69,16 @@ def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
         "tally": tally(findings),
         "answers": report.answers(table),
         "score": _table(table, columns(table)),
+        "comparison": _table(table, beside) if (beside := comparison(table)) else None,
         "stability": _table(table, card(table)),
         "filters": _filters(table),
         "rows": len(table.rows),
         "held": table.held,
-        "legends": [("Columns", legend(table)), ("Columns of stability", meanings(card(table)))],
+        "legends": [
+            ("Columns", legend(table)),
+            ("Columns of the comparison", meanings(beside)),
+            ("Columns of stability", meanings(card(table))),
+        ],
         "reading": notes.reading(table, bool(findings)) + notes.unfinished(report, table),
         "troubles": notes.troubles(table),
         "plots": [(group.name, plots(group, cells)) for group in table.groups],

@@ -9,6 +9,7 @@ from harness.report.build import Report
 from harness.report.card import card
 from harness.report.claimed import Claimed, claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
+from harness.report.compared import comparison
 from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, number
 
@@ -39,11 +40,15 @@ def _machine(report: Report, table: MachineTable) -> list[str]:
     parts = [*claims, "\n".join(found)]
     for group in table.groups:
         parts += [_heading(group), _table(columns(table, group), group)]
+        if beside := comparison(table, group):
+            parts += [f"Against the best on {escape(group.name)}:", _table(beside, group)]
         parts += [f"Stability on {escape(group.name)}:", _table(card(table, group), group)]
     if table.held:
         parts.append("Held equal: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in table.held.items()) + ".")
     parts += ["### Columns", _bullets([f"**{escape(t)}**: {escape(d)}" for t, d in legend(table)])]
-    parts += ["### Columns of stability", _bullets([f"**{escape(t)}**: {escape(d)}" for t, d in meanings(card(table))])]
+    if beside := comparison(table):
+        parts += ["### Columns of the comparison", _meanings(beside)]
+    parts += ["### Columns of stability", _meanings(card(table))]
     parts += [
         "### How to read it",
         _bullets(_escaped(notes.reading(table, bool(findings)) + notes.unfinished(report, table))),
@@ -70,6 +75,10 @@ def _table(found: list[Column], group: TaskGroup) -> str:
     lines = [[escape(c.title) for c in found], ["---:" if c.numeric else "---" for c in found]]
     lines += [[escape(c.text(row)) for c in found] for row in group.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _meanings(found: list[Column]) -> str:
+    return _bullets([f"**{escape(title)}**: {escape(doc)}" for title, doc in meanings(found)])
 
 
 def _terms(pairs: list[tuple[str, str]]) -> str:

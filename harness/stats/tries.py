@@ -30,10 +30,10 @@ def expected_best(tries: Sequence[Trial], higher_is_better: bool, confidence: fl
     arXiv:1909.03004, it is not). Ties on validation share their places. A lost try has an infinite score and is chosen
     last; while it can still be chosen the expectation is infinite.
 
-    The interval is the jackknife's, with Student's distribution at (n - 1) / k degrees of freedom: the more tries a best
-    is taken of, the fewer of the n decide it. Measured coverage of 95 % for k up to n / 8: 0.93 to 0.97 of normal scores
-    and of bounded ones, such as accuracies; 0.88 to 0.93 where the good end has a heavy tail. Beyond n / 8 the n tries
-    hold too few bests of k to say, and the ends are nan.
+    The interval is the jackknife's, with Student's distribution at (n - 1) / k degrees of freedom: the more tries a
+    best is taken of, the fewer of the n decide it. Measured coverage of 95 % for k up to n / 8: 0.93 to 0.97 of normal
+    scores and of bounded ones, such as accuracies; 0.88 to 0.93 where the good end has a heavy tail. Beyond n / 8 the n
+    tries hold too few bests of k to say, and the ends are nan.
     """
     n, curve = len(tries), _curve(tries, higher_is_better)
     low, high = [math.nan] * n, [math.nan] * n

@@ -161,22 +161,40 @@ def answer(scores: dict[str, list[float]], floor: float = 0.1) -> str:
     return str(report_.answers(report_.machines[0])[0])
 
 
-def test_the_answer_names_the_best_and_what_is_not_told_apart_from_it() -> None:
+def test_the_answer_names_the_best_and_what_three_seeds_can_say_of_the_others() -> None:
     said = answer({"lstm": [0.9, 0.92, 0.94], "gru": [0.91, 0.9, 0.89], "elman": [0.5, 0.6, 0.7]})
     assert "the best median accuracy is 0.920 [0.900, 0.940] by lstm" in said
-    assert "Not told apart from it, because the intervals overlap: gru. The other one lies apart." in said
+    assert "No difference is significant: with 3 seeds the least possible p is 0.25." in said
+    assert "Not behind on every seed: gru." in said
     assert "median of 3 seeds [min, max], covers the median with 75 %" in said
-    assert "touches no other variant's" in answer({"lstm": [0.9, 0.92], "gru": [0.5, 0.6]})
+    assert "Every other variant is behind on every seed." in answer({"lstm": [0.9, 0.92], "gru": [0.5, 0.6]})
+
+
+def test_from_six_seeds_on_the_answer_says_what_is_significant() -> None:
+    best = [0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97]
+    said = answer({"lstm": best, "gru": [b + 0.001 * (-1) ** i for i, b in enumerate(best)], "elman": [0.5] * 8})
+    assert "Significantly better than elman." in said and "Not significantly different from it: " in said
+
+
+def test_the_comparison_stands_in_every_format_and_corrects_over_all_pairs() -> None:
+    trials = grid(8, cells=("lstm", "elman"))
+    shown, lines = told([*map(record, trials)], trials), rows_of([*map(record, trials)], trials)
+    assert "Against the best on digits:" in shown["md"] and "not significant" in shown["md"]
+    digits = [line for line in lines if line["task"] == "digits"]
+    assert digits[0]["p"] == "" and len(digits) == 8
+    for line in digits[1:]:
+        assert float(line["p_holm"]) >= min(1.0, float(line["p"]) * (28 - 6))
+        assert float(line["difference_low"]) <= float(line["difference"]) <= float(line["difference_high"])
 
 
 def test_one_seed_tells_nothing_apart() -> None:
     said = answer({"lstm": [0.9], "gru": [0.1]})
-    assert "not told apart from any other variant" in said and "one seed: no interval" in said
+    assert "Nothing can be told apart" in said and "one seed: no interval" in said
 
 
 def test_a_lost_seed_makes_the_best_one_doubtful() -> None:
     said = answer({"lstm": [0.9, 0.92, math.nan], "gru": [0.5, 0.6, 0.7]})
-    assert "0.900 [diverged, 0.920] by lstm" in said and "not told apart from any other" in said
+    assert "0.900 [diverged, 0.920] by lstm" in said and "No difference is significant" in said
     assert "Not better than the floor, 0.100, with the whole interval: lstm." in said
 
 
