@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from harness.errors import Fault, UserError
@@ -12,7 +14,7 @@ def array(content: bytes, where: str = "") -> np.ndarray:
     is not one of unsigned bytes, or is cut."""
     rank = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     sizes = np.frombuffer(content, ">u4", rank, 4) if rank and len(content) >= 4 + 4 * rank else np.zeros(0, ">u4")
-    wanted = 4 + 4 * rank + int(np.prod(sizes, dtype=np.int64))
+    wanted = 4 + 4 * rank + math.prod(map(int, sizes))
     if not rank or len(content) != wanted:
         what = f"{len(content):,} bytes where its head says {wanted:,}" if len(sizes) else "not an IDX file of bytes"
         raise UserError(Fault(what, where=where, allowed="IDX: 0 0 8 rank, sizes of 4 bytes, then one byte a value"))

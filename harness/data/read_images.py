@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.own import files
-from harness.data.read_rolls import plain_arrays
+from harness.data.read_arrays import plain_arrays
 from harness.errors import Fault, UserError
 from harness.tasks.base import SPLITS, Split
 
@@ -20,7 +20,11 @@ def own_pictures(data: str) -> dict[Split, np.ndarray]:
     """Return a user's pictures (N, H, W) of 0 and 1: arrays named for the splits, or one, parted 80 : 10 : 10."""
     arrays: dict[str, np.ndarray] = {}
     for path in files(data):
-        arrays |= pictures_of(path)
+        found = pictures_of(path)
+        if twice := sorted(set(arrays) & set(found)):
+            what = f"array {twice[0]!r} was in another file already"
+            raise UserError(Fault(what, where=str(path), allowed="each name once"))
+        arrays |= found
     if len({found.shape[1:] for found in arrays.values()}) > 1:
         sizes = ", ".join(f"{name} {found.shape}" for name, found in arrays.items())
         raise UserError(Fault(f"pictures of more than one size: {sizes}", where=data, allowed="one size"))
@@ -48,6 +52,9 @@ def pictures_of(path: Path) -> dict[str, np.ndarray]:
         if wrong.any():
             place = tuple(map(int, np.argwhere(wrong)[0]))
             raise UserError(Fault(f"picture, row, column {place}: {array[place]}", where=where, allowed="0 to 1"))
+        if array.dtype == np.uint8 and array.max() == 1:
+            what, allowed = "bytes of at most 1, which would all be black", "bytes up to 255, or truth values"
+            raise UserError(Fault(what, where=where, allowed=allowed, remedy="array.astype(bool)"))
         found[name] = (array >= most / 2).astype(np.uint8)
     return found
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from harness.data.own import files
+from harness.data.read_arrays import plain_arrays
 from harness.errors import Fault, UserError
 from harness.tasks.base import SPLITS, Split
 
 KEYS, LOWEST = 88, 21
 DRUMS = 9  # this channel's notes are no pitches
+SONGS = 2  # the type of a MIDI file whose tracks do not sound together
 MOST_FRAMES = 1_000_000
 TICKS = 480  # a beat
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -53,8 +54,18 @@ def own_rolls(data: str, frames_per_beat: int) -> Rolls:
     faults += [Fault("one frame, with none after it", where=str(path)) for path, roll in pieces if len(roll) < 2]
     if faults:
         raise UserError(faults)
-    folders: Rolls = {split: [roll for path, roll in pieces if split in path.parts] for split in SPLITS}
-    if all(folders.values()):
+    root = Path(data).expanduser()  # folders above it may be named for anything
+    split_of = {path: path.relative_to(root).parts[0] for path, _ in pieces if path != root}
+    folders: Rolls = {split: [roll for path, roll in pieces if split_of.get(path) == split] for split in SPLITS}
+    if any(folders.values()):
+        apart = [str(path) for path, split in split_of.items() if split not in SPLITS]
+        missing = [f"no piece in folder {split!r}" for split in SPLITS if not folders[split]]
+        faults = [Fault(what, where=data) for what in missing]
+        faults += [Fault("beside the folders of the splits", where=path) for path in apart]
+        if faults:
+            raise UserError(
+                Fault(f.what, where=f.where, allowed="all in folders train, valid and test") for f in faults
+            )
         return folders
     if len(pieces) < len(SPLITS):
         raise UserError(Fault(f"{len(pieces)} pieces", where=data, allowed="at least 3, one for each split"))
@@ -81,26 +92,20 @@ def rolls_of(path: Path, frames_per_beat: int) -> list[np.ndarray]:
     return [roll.astype(np.uint8) for roll in named.values()]
 
 
-def plain_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an npz file by name, none of them pickled; UserError where it is something else."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(Fault(f"not an npz of plain arrays: {error}", where=str(path))) from None
-
-
 def _from_midi(path: Path, frames_per_beat: int) -> np.ndarray:
     """Read what sounds, drums apart, in frames of equal parts of a beat; a note sounds for one frame at least."""
     import mido
+    from mido.midifiles.meta import KeySignatureError
 
     try:
         file = mido.MidiFile(file=io.BytesIO(path.read_bytes()))
         messages = list(mido.merge_tracks(file.tracks))
-    except (ValueError, OSError, EOFError, KeyError, IndexError) as error:
+    except (ValueError, OSError, EOFError, LookupError, TypeError, AttributeError, KeySignatureError) as error:
         raise UserError(Fault(f"not a MIDI file: {error or type(error).__name__}", where=str(path))) from None
     if file.ticks_per_beat <= 0:
         raise UserError(Fault("time in film frames", where=str(path), allowed="time in ticks of a beat"))
+    if file.type == SONGS:
+        raise UserError(Fault("each track is a song of its own", where=str(path), allowed="MIDI files of type 0 and 1"))
     notes = _notes(messages)
     frames = [(n, round(on * frames_per_beat / file.ticks_per_beat), off) for n, on, off in notes]
     spans = [(n, on, max(on + 1, round(off * frames_per_beat / file.ticks_per_beat))) for n, on, off in frames]
