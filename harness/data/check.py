@@ -106,7 +106,7 @@ def _targets(examples: Examples, shape: Shape) -> Found:
 def _beyond(examples: Examples) -> Found:
     """A target at each step stands at a step that is real."""
     targets, lengths = examples.targets, examples.lengths
-    if targets.ndim == 3 or (targets.ndim == 2 and targets.dtype.kind != "f"):
+    if (targets.ndim == 3 or (targets.ndim == 2 and targets.dtype.kind != "f")) and lengths.min() < targets.shape[1]:
         beyond = np.arange(targets.shape[1]) >= lengths[:, None]
         wrong = due(targets) & (beyond if targets.ndim == 2 else beyond[:, :, None])
         yield from _first("target", targets, wrong, "nothing due beyond a row's length")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def cut(text: str, shares: Sequence[float]) -> Text:
 def own_text(data: str) -> Text:
     """Return a user's text: files named for the splits, or else all files in order, parted 80 : 10 : 10.
 
-    Raises UserError for what is not UTF-8, with file and byte, and for a text too short to be parted.
+    Raises UserError for what is not UTF-8, with file, line and byte, and where a split has no file.
     """
     texts, faults = {}, []
     for path in files(data):
@@ -53,11 +54,14 @@ def own_text(data: str) -> Text:
         missing = ", ".join(split for split in SPLITS if not named[split])
         raise UserError(Fault(f"no file for {missing}", where=data, allowed="train.txt, valid.txt and test.txt"))
     found = {split: "".join(t) for split, t in named.items()} if any(named.values()) else None
-    found = found or cut("".join(texts.values()), (0.8, 0.1, 0.1))
-    if any(len(text) < 2 for text in found.values()):
-        lengths = ", ".join(f"{split} {len(text)}" for split, text in found.items())
-        raise UserError(Fault(f"too few characters: {lengths}", where=data, allowed="at least 2 in each split"))
-    return found
+    return found or cut("".join(texts.values()), (0.8, 0.1, 0.1))
+
+
+def refuse_short(symbols: Mapping[Split, Sequence[str]], data: str, what: str) -> None:
+    """Raise UserError for a split in which nothing follows anything."""
+    if any(len(found) < 2 for found in symbols.values()):
+        lengths = ", ".join(f"{split} {len(found)}" for split, found in symbols.items())
+        raise UserError(Fault(f"too few {what}: {lengths}", where=data, allowed="at least 2 in each split"))
 
 
 def _split_of(path: Path) -> str:
@@ -72,15 +76,18 @@ def characters(train: Sequence[str]) -> list[str]:
 def words(train: Sequence[str], most: int) -> list[str]:
     """The `most` most frequent words of a training split, ties by name; the unknown word is one of them."""
     counts = Counter(train)
-    counts[UNKNOWN_WORD] = len(train)
-    return sorted(counts, key=lambda word: (-counts[word], word))[:most]
+    return [UNKNOWN_WORD, *sorted(counts.keys() - {UNKNOWN_WORD}, key=lambda word: (-counts[word], word))][:most]
 
 
 def numbered(symbols: Sequence[str], known: Sequence[str]) -> np.ndarray:
     """Return the number of each symbol; what is not known has that of the unknown one."""
     number = {symbol: i for i, symbol in enumerate(known)}
     unknown = number[UNKNOWN_WORD] if UNKNOWN_WORD in number else number[UNKNOWN]
-    return np.array([number.get(symbol, unknown) for symbol in symbols], np.int32)
+    if not isinstance(symbols, str):
+        return np.fromiter((number.get(symbol, unknown) for symbol in symbols), np.int32, len(symbols))
+    table = np.full(sys.maxunicode + 1, unknown, np.int32)  # looked up at once: a hundred million characters take 1 s
+    table[[ord(symbol) for symbol in known]] = range(len(known))
+    return table[np.frombuffer(symbols.encode("utf-32-le", "surrogatepass"), np.uint32)]
 
 
 def next_symbol(documents: Sequence[np.ndarray]) -> Examples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from typing import ClassVar, Literal
 
@@ -56,6 +57,8 @@ class Autocomplete(PreparedTask):
         changed = sorted(name for name in idle if getattr(self, name) != type(self).model_fields[name].default)
         if changed:
             raise ValueError(f"{', '.join(changed)}: has no meaning for data {self.data!r}")
+        if self.words == 1:
+            raise ValueError("words: 1 would know the unknown word alone; allowed: 0, or 2 to 1,000,000")
         return self
 
     @property
@@ -80,6 +83,7 @@ class Autocomplete(PreparedTask):
             known = [read_text.UNKNOWN, *read_library.ALPHABET]
         else:
             symbols = {split: penn_words(t) if self.in_words else t for split, t in self._texts().items()}
+            read_text.refuse_short(symbols, self.data, "words" if self.in_words else "characters")
             most = 10_000 if self.data == "ptb-word" else self.words
             known = read_text.words(symbols["train"], most) if most else read_text.characters(symbols["train"])
             documents = {split: [read_text.numbered(s, known)] for split, s in symbols.items()}
@@ -109,7 +113,7 @@ class Autocomplete(PreparedTask):
     def said(self, answer):
         symbols = [self.facts["symbols"][i] for i in answer]
         if self.in_words:
-            return " ".join("\n" if symbol == LINE_END else symbol for symbol in symbols).replace(" \n ", "\n")
+            return re.sub(" ?\n ?", "\n", " ".join("\n" if symbol == LINE_END else symbol for symbol in symbols))
         return "".join(symbols).replace("_", " ") if self.data == "ptb-char" else "".join(symbols)
 
     def told(self, inputs):

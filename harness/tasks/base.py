@@ -74,7 +74,7 @@ class Examples:
         digest = hashlib.sha256()
         for array in (self.inputs, self.targets, self.lengths):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(array.tobytes())
+            digest.update(array.data if array.flags.c_contiguous else array.tobytes())  # a copy costs memory
         if self.scale or self.references is not None:
             digest.update(json.dumps([self.scale, self.references and [list(r) for r in self.references]]).encode())
         return digest.hexdigest()
