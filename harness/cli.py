@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.claims import Claim
+    from harness.match import Matched
     from harness.record import Record
     from harness.trial import Trial
 
@@ -128,7 +129,8 @@ def run(
         console = Console()
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb is Wandb.offline, weights)
         folder = results / benchmark.name
-        _report(console, benchmark.report_name, benchmark.question, records, benchmark.trials, folder, benchmark.claims)
+        about = (benchmark.report_name, benchmark.question, records, benchmark.trials)
+        _report(console, *about, folder, benchmark.claims, benchmark.matched)
 
 
 @app.command()
@@ -150,16 +152,17 @@ def report(
             raise UserError(Fault("--set needs a benchmark file", where=file, remedy="harness report FILE --set ..."))
         name, question, trials = folder.resolve().name, "", None
         claims: tuple[Claim, ...] = ()
+        matched: tuple[Matched, ...] = ()
         records = store.open_folder(folder)
     else:
         benchmark = spec.load(file, set_)
         name, question, trials = benchmark.report_name, benchmark.question, benchmark.trials
-        claims = benchmark.claims
+        claims, matched = benchmark.claims, benchmark.matched
         folder, wanted = results / benchmark.name, {trial.id for trial in trials}
         records = [record for record in store.open_folder(folder) if record.trial_id in wanted]
     if not records:
         raise UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
-    _report(Console(), name, question, records, trials, folder, claims)
+    _report(Console(), name, question, records, trials, folder, claims, matched)
 
 
 @app.command()
@@ -188,12 +191,13 @@ def _report(
     trials: Sequence[Trial] | None,
     folder: Path,
     claims: Sequence[Claim],
+    matched: Sequence[Matched],
 ) -> NoReturn:
     """Print and write the report; end with 5 if a trial did not end well."""
     from harness import report
 
-    written = report.write(name, question, records, trials, folder, claims)
-    report.show(console, name, question, records, trials, claims)
+    written = report.write(name, question, records, trials, folder, claims, matched)
+    report.show(console, name, question, records, trials, claims, matched)
     for path in written.values():
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(record.status == "ok" for record in records) else 5)

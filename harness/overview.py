@@ -8,11 +8,12 @@ from pathlib import Path
 from harness import cost, machine, registry
 from harness.errors import UserError
 from harness.grid import fields
-from harness.report.variants import flat, key_of, unused
+from harness.match import Matched
+from harness.report.variants import flat, unused
 from harness.report.words import NONE, plural, setting_title, setting_value
 from harness.spec import Benchmark, load
 from harness.store import Store
-from harness.trial import Trial
+from harness.trial import Trial, key_of
 from harness.wording import in_words, shown
 
 BENCHMARKS = Path("benchmarks")
@@ -70,6 +71,7 @@ def overview(benchmark: Benchmark, results: Path) -> Iterator[str]:
     yield f"{benchmark.report_name}: {benchmark.question}"
     yield ""
     yield from _table(variants, stored)
+    yield from map(_budget, benchmark.matched)
     todo = [trial for trial in benchmark.trials if trial.id not in stored]
     cores = machine.cpu_count()
     yield ""
@@ -83,6 +85,15 @@ def overview(benchmark: Benchmark, results: Path) -> Iterator[str]:
         if todo
         else "nothing to run: `harness report` writes the table"
     )
+
+
+def _budget(kind: Matched) -> str:
+    """Say what is held equal and how nearly."""
+    fits = [fit for fit in kind.fits.values() if fit.mismatch == fit.mismatch]
+    targets = " / ".join(f"{target:,.0f}" for target in sorted({fit.target for fit in fits}))
+    worst = max(fits, key=lambda fit: abs(fit.mismatch), default=None)
+    off = f", at most {100 * worst.mismatch:+.1f} % off" if worst else ""
+    return f"held equal: {kind.match.title}, {targets or 'nothing to match'}{off}"
 
 
 def _table(variants: Sequence[Sequence[Trial]], stored: set[str]) -> Iterator[str]:

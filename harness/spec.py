@@ -4,6 +4,7 @@
     name: sums                          # optional: the file's name without .yaml
     seeds: 3                            # 0, 1, 2; or a list
     set: {examples: 10000}              # settings of every trial; a list sweeps
+    match: parameters                   # optional: solve the hidden sizes for one budget (harness/match.py)
     sweep:                              # grids: each is the product of its lists, over `set`
       - task: {name: adding, length: [50, 100]}
         cell: [elman, gru, lstm]
@@ -15,24 +16,25 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field as Limits
 
-from harness import claimfile, yamlfile
+from harness import claimfile, match, yamlfile
 from harness.claims import Claim
 from harness.errors import Fault, UserError
 from harness.grid import PLUGINS, Grid, Key, Reader
+from harness.match import Matched
 from harness.override import Override, read_all
 from harness.trial import Trial
 from harness.wording import Field, shown
 from harness.yamlfile import Document
 
 MAX_TRIALS = 100_000
-KEYS = ("question", "name", "seeds", "set", "sweep", "claims")
+KEYS = ("question", "name", "seeds", "set", "match", "sweep", "claims")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9_-])?")
 SLUG_WORDS = "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit, the last no '.'"
 
@@ -50,6 +52,7 @@ class Benchmark:
     trials: tuple[Trial, ...]
     overridden: bool = False
     claims: tuple[Claim, ...] = ()
+    matched: tuple[Matched, ...] = ()
 
     @property
     def report_name(self) -> str:
@@ -77,6 +80,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
     seeds = _seeds(top.get("seeds", 1), reader, ("seeds",))
     swept = bool(top) and ("claims" not in top or top.get("sweep") is not None)
     sweeps = [_grids(top, KEYS, document, reader, top.get("set"))] if swept else []
+    matched = tuple(Matched(kind, {}) for kind in match.read(top.get("match", []), reader, ("match",)))
     parts = _parts(top, reader)
     sweeps += [_grids(part, claimfile.KEYS, document, reader, top.get("set"), at) for part, at in parts]
     seeded = [seeds] * bool(swept) + [
@@ -90,7 +94,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
     # an override at fault was to change every grid: what is wrong with them without it may not be wrong at all
     ready = not misread and len(faults) == typed
     trials = [
-        _expand(grids, own, document, faults) if ready else None for grids, own in zip(sweeps, seeded, strict=True)
+        _expand(grids, own, document, faults, matched if i < swept else ()) if ready else None
+        for i, (grids, own) in enumerate(zip(sweeps, seeded, strict=True))
     ]
     of_claims = trials[len(trials) - len(parts) :]
     claims = [_claim(part, own, reader, at) for (part, at), own in zip(parts, of_claims, strict=True)]
@@ -98,7 +103,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
         raise UserError(dict.fromkeys(faults))
     overridden = any(override.key != "name" for override in given)
     distinct = {trial.id: trial for own in trials for trial in own or ()}
-    return Benchmark(name, question, Path(path), tuple(distinct.values()), overridden, tuple(claims))
+    return Benchmark(name, question, Path(path), tuple(distinct.values()), overridden, tuple(claims), matched)
 
 
 def _known(part: dict[str, Any], keys: Sequence[str], reader: Reader, at: Key = ()) -> None:
@@ -186,21 +191,32 @@ def _grids(
 
 
 def _expand(
-    grids: list[Grid], seeds: Sequence[int], document: Document, faults: list[Fault]
+    grids: list[Grid], seeds: Sequence[int], document: Document, faults: list[Fault], matched: Sequence[Matched]
 ) -> tuple[Trial, ...] | None:
     """Return the distinct trials: seed by seed, so that a sweep that stops early has seen each variant. None: there is
-    a fault, noted now or before."""
+    a fault, noted now or before. `matched` is filled with what each kind of match made."""
     before, sound = len(faults), [grid for grid in grids if grid.sound]
     for grid in sound:
         for kind in PLUGINS:
             if kind not in grid.choices:
                 faults.append(Fault(f"no {kind}", grid.where, f"a {kind} in the grid or in `set`"))
     whole = [grid for grid in sound if all(kind in grid.choices for kind in PLUGINS)]
-    size = sum(grid.size() for grid in whole) * max(1, len(seeds))
+    size = sum(grid.size() for grid in whole) * max(1, len(seeds)) * max(1, len(matched))
     if size > MAX_TRIALS:
         faults.append(Fault(f"{size:,} trials", document.where(("sweep",)), f"at most {MAX_TRIALS:,} in one benchmark"))
         return None
-    variants = {trial.canonical(): trial for grid in whole for trial in grid.variants(faults)}
+    variants = {trial.canonical(): trial for grid in whole for trial in _variants(grid, faults, matched)}
     if len(faults) > before or len(sound) < len(grids):
         return None
     return tuple(trial.model_copy(update={"seed": seed}) for seed in seeds or (0,) for trial in variants.values())
+
+
+def _variants(grid: Grid, faults: list[Fault], matched: Sequence[Matched]) -> Iterator[Trial]:
+    """Yield the variants of a grid: as they are written, or those that each kind of match makes of them."""
+    written, before = list(grid.variants(faults)), len(faults)
+    if not matched or len(faults) > before:
+        yield from written
+    for kind in matched:
+        for key, (trial, fit) in match.solve(written, kind.match, faults, grid.where).items():
+            kind.fits[key] = fit
+            yield trial

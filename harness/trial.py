@@ -193,3 +193,8 @@ class Trial(BaseModel):
             faults.append(Fault(what, allowed=f"1 to bptt_length ({self.bptt_length})", remedy="bptt_stride: null"))
         if faults:
             raise UserError(faults)
+
+
+def key_of(settings: dict[str, Any]) -> str:
+    """Return one text for equal settings, whatever the seed: what a variant is known by."""
+    return json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True)

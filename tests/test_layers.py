@@ -14,9 +14,9 @@ from harness import registry
 
 ROOT = Path(__file__).parents[1]
 LEVELS = {
-    0: "errors registry spec grid override wording yamlfile claims claimfile trial machine metrics record files "
+    0: "errors registry grid override wording yamlfile claims claimfile trial machine metrics record files "
     "sealed store stats stability",
-    1: "cells tasks data cost",
+    1: "cells tasks data cost match spec",  # what is held equal is counted from the weights' shapes
     2: "models",
     3: "module probes samples tracking",  # a probe watches the module, and the module knows no probe
     4: "engine",

@@ -4,6 +4,7 @@
     table.py    numbers over seeds         columns.py   what each column shows and means
     answer.py   the finding in words       notes.py     how to read it, what went wrong, machine and versions
     card.py     the stability card         claimed.py   claims, with verdicts
+    compared.py against the best           ranked.py    the order under each kind of match
     plots.py    figures as SVG             to_*.py      one format a file
 
 Level 6: imports level 0 only, so that a laptop without torch or Ray reads results.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.claims import Claim
+    from harness.match import Matched
     from harness.record import Record
     from harness.trial import Trial
 
@@ -32,19 +34,20 @@ def write(
     expected: Sequence[Trial] | None,
     folder: Path,
     claims: Sequence[Claim] = (),
+    matched: Sequence[Matched] = (),
 ) -> dict[str, Path]:
     """Write `name.md`, `name.csv` and `name.html` into `folder`; return {"md": path, ...}.
 
     expected: every trial of the benchmark, to say what is missing; None where it is not known. claims: what to hold
-    against the records, machine by machine; where there are some, `name-claims.csv` is written too ("claims"). All are
-    rendered before the first is written, and each appears whole or not at all. Raises Stopped where the folder cannot
-    be written.
+    against the records, machine by machine; where there are some, `name-claims.csv` is written too ("claims").
+    matched: what was held equal. All are rendered before the first is written, and each appears whole or not at all.
+    Raises Stopped where the folder cannot be written.
     """
     from harness.report import to_csv, to_html, to_markdown
     from harness.report.build import build
 
     assert Path(name).name == name, f"{name!r} is not a file name: benchmark names are checked where they are read"
-    report = build(name, question, records, expected, claims)
+    report = build(name, question, records, expected, claims, matched)
     renders = {"md": to_markdown.render, "csv": to_csv.render, "html": to_html.render}
     if claims:
         renders["claims"] = to_csv.render_claims
@@ -63,9 +66,10 @@ def show(
     records: Iterable[Record],
     expected: Sequence[Trial] | None,
     claims: Sequence[Claim] = (),
+    matched: Sequence[Matched] = (),
 ) -> None:
     """Print the report to a terminal, with as many columns as fit its width."""
     from harness.report import to_terminal
     from harness.report.build import build
 
-    to_terminal.render(console, build(name, question, records, expected, claims))
+    to_terminal.render(console, build(name, question, records, expected, claims, matched))

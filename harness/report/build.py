@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.claims import Claim, Finding, judge
 from harness.record import Record
@@ -12,6 +13,9 @@ from harness.report.answer import Answer, answers
 from harness.report.table import MachineTable, machine_table
 from harness.report.words import NONE, clean, listing, plural
 from harness.trial import Trial
+
+if TYPE_CHECKING:
+    from harness.match import Matched
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Report:
     machines: list[MachineTable]
     left_out: list[str]
     claims: Sequence[Claim] = ()
+    matched: Sequence[Matched] = ()
 
     @property
     def records(self) -> list[Record]:
@@ -70,6 +75,7 @@ def build(
     records: Iterable[Record],
     expected: Sequence[Trial] | None,
     claims: Sequence[Claim] = (),
+    matched: Sequence[Matched] = (),
 ) -> Report:
     """Sort records by machine, leave out what cannot be trusted or was not asked, and build the tables."""
     every = sorted(records, key=lambda r: (r.task, r.cell, r.trial_id, r.fingerprint, r.started))  # equal bytes again
@@ -95,7 +101,7 @@ def build(
     tables.sort(key=lambda table: (-len(table.records), table.fingerprint))
     stored = len({record.trial_id for record in agreed})
     wanted = None if asked is None else len(asked)
-    return Report(clean(name), clean(question), stored, wanted, tables, notes, claims)
+    return Report(clean(name), clean(question), stored, wanted, tables, notes, claims, matched)
 
 
 def _agreed(records: Iterable[Record]) -> tuple[list[Record], list[str]]:

@@ -21,6 +21,7 @@ from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
 from harness.report.compared import comparison
 from harness.report.plots import plots
+from harness.report.ranked import agreement, rankings
 from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import arrow, clean, direction, number
 
@@ -70,6 +71,8 @@ def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
         "answers": report.answers(table),
         "score": _table(table, columns(table)),
         "comparison": _table(table, beside) if (beside := comparison(table)) else None,
+        "rankings": (ranked := rankings(table, report.matched)),
+        "agreement": agreement(ranked),
         "stability": _table(table, card(table)),
         "filters": _filters(table),
         "rows": len(table.rows),

@@ -10,6 +10,7 @@ from harness.report.card import card
 from harness.report.claimed import Claimed, claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
 from harness.report.compared import comparison
+from harness.report.ranked import Ranking, agreement, rankings
 from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, number
 
@@ -36,13 +37,17 @@ def render(report: Report) -> str:
 def _machine(report: Report, table: MachineTable) -> list[str]:
     findings = report.findings(table)
     claims = ["### Claims", escape(tally(findings)), "\n".join(map(_claim, claimed(findings)))] if findings else []
-    found = [f"* **{escape(a.task)}**: {escape(a.lead)} {escape(a.rest)}" for a in report.answers(table)]
-    parts = [*claims, "\n".join(found)]
+    told = [f"* **{escape(a.task)}**: {escape(a.lead)} {escape(a.rest)}" for a in report.answers(table)]
+    parts = [*claims, "\n".join(told)]
     for group in table.groups:
         parts += [_heading(group), _table(columns(table, group), group)]
         if beside := comparison(table, group):
             parts += [f"Against the best on {escape(group.name)}:", _table(beside, group)]
         parts += [f"Stability on {escape(group.name)}:", _table(card(table, group), group)]
+    found = rankings(table, report.matched)
+    for ranking in found:
+        parts += [f"### {escape(ranking.title)}", _plain(ranking)]
+    parts += [_bullets(_escaped(agreement(found)))]
     if table.held:
         parts.append("Held equal: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in table.held.items()) + ".")
     parts += ["### Columns", _bullets([f"**{escape(t)}**: {escape(d)}" for t, d in legend(table)])]
@@ -75,6 +80,11 @@ def _table(found: list[Column], group: TaskGroup) -> str:
     lines = [[escape(c.title) for c in found], ["---:" if c.numeric else "---" for c in found]]
     lines += [[escape(c.text(row)) for c in found] for row in group.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _plain(ranking: Ranking) -> str:
+    lines = [ranking.header, ["---"] * len(ranking.header), *ranking.rows]
+    return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
 
 
 def _meanings(found: list[Column]) -> str:

@@ -13,6 +13,7 @@ from harness.report.build import Report
 from harness.report.card import card
 from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns
+from harness.report.ranked import agreement, rankings
 from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, number
 
@@ -51,6 +52,17 @@ def _machine(console: Console, report: Report, table: MachineTable) -> None:
         console.print()
         console.print(_table(console.width, table, group))
         console.print(Text(answer.lead[0].upper() + answer.lead[1:], style="bold"), Text(answer.rest))
+    ranked = rankings(table, report.matched)
+    for ranking in ranked:
+        console.print()
+        out = Table(title=Text(ranking.title, style="bold"), title_justify="left", header_style="dim")
+        for index, title in enumerate(ranking.header):
+            out.add_column(Text(title), justify="left" if index == 1 else "right", no_wrap=True, overflow="ellipsis")
+        for texts in ranking.rows:
+            out.add_row(*map(Text, texts))
+        console.print(out)
+    for line in agreement(ranked):
+        console.print(Text(line))
     wrong = notes.troubles(table)
     if wrong:
         console.print()

@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.record import Record
 from harness.report.words import NONE, NULL, clean, phrase, setting_title, setting_value
-from harness.trial import Trial
+from harness.trial import Trial, key_of
 
 _TRIED: dict[str, tuple[Any, Any]] = {
     "bptt_length": (None, 1),
@@ -73,11 +73,6 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
         elif key != "seed":
             out[key] = value
     return out
-
-
-def key_of(settings: dict[str, Any]) -> str:
-    """Return one text for equal settings, whatever the seed."""
-    return json.dumps({k: v for k, v in settings.items() if k != "seed"}, sort_keys=True)
 
 
 def variants(records: Iterable[Record], expected: Iterable[Trial]) -> list[Variant]:
