@@ -58,9 +58,9 @@ _METRICS = [
         "entity_f1", "entity F1", "", "higher", ".3f", "F1 of whole entities, type and both ends right (CoNLL-2000)"
     ),
     Metric("bleu", "BLEU", "", "higher", ".2f", "sacreBLEU's corpus BLEU, 13a tokens, of what is written freely"),
-    Metric("rouge_1", "ROUGE-1", "", "higher", ".3f", "mean F1 of words against the nearest reference (rouge-score)"),
-    Metric("rouge_2", "ROUGE-2", "", "higher", ".3f", "mean F1 of word pairs against the nearest reference"),
-    Metric("rouge_l", "ROUGE-L", "", "higher", ".3f", "mean F1 of the longest common subsequence"),
+    Metric("rouge_1", "ROUGE-1", "", "higher", ".3f", "mean F1 of stems against the nearest reference (rouge-score)"),
+    Metric("rouge_2", "ROUGE-2", "", "higher", ".3f", "mean F1 of pairs of stems against the nearest reference"),
+    Metric("rouge_l", "ROUGE-L", "", "higher", ".3f", "mean F1 of the longest common subsequence of stems"),
     Metric("word_error_rate", "word error rate", "", "lower", ".3f", "wrong, missing and added words over words due"),
     Metric(
         "pronunciation_error_rate",
@@ -74,7 +74,7 @@ _METRICS = [
         "phone_error_rate", "phone error rate", "", "lower", ".3f", "edits over phones of the nearest pronunciation"
     ),
     Metric("distinct_1", "distinct-1", "", "higher", ".3f", "different words over all words written"),
-    Metric("distinct_2", "distinct-2", "", "higher", ".3f", "different word pairs over all word pairs written"),
+    Metric("distinct_2", "distinct-2", "", "higher", ".3f", "different word pairs over all words written"),
     Metric("skill", "skill", "", "higher", ".3f", "1 - error / error of the task's floor; 0 is the trivial forecast"),
     Metric("mse", "mean squared error", "", "lower", ".4f", "mean squared error on the test split"),
     Metric("parameters", "parameters", "", "", ",.0f", "trainable weights, encoder and head included"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 References = Sequence[Sequence[str]]
@@ -42,6 +43,35 @@ def bleu(answers: Sequence[str], references: References) -> float:
     most = max(map(len, references))
     streams: list[Any] = [[texts[i] if i < len(texts) else None for texts in references] for i in range(most)]
     return float(corpus_bleu(list(answers), streams).score)
+
+
+def rouge(answers: Sequence[str], references: References, kind: str) -> list[float]:
+    """F1 of each answer against its nearest reference, by Google's rouge-score with Porter's stems. `kind`: "rouge1",
+    "rouge2" or "rougeL". A text without letters a to z and digits scores 0."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer([kind], tokenizer=_stems())
+    return [
+        scorer.score_multi(list(texts), text)[kind].fmeasure for text, texts in zip(answers, references, strict=True)
+    ]
+
+
+@cache
+def _stems() -> Any:
+    """The package's own words, but each text and each stem is found once: references meet every score."""
+    from nltk.stem.porter import PorterStemmer
+    from rouge_score import tokenize, tokenizers
+
+    class Remembering(tokenizers.Tokenizer):
+        stem = staticmethod(lru_cache(100_000)(PorterStemmer().stem))
+        tokenize = staticmethod(lru_cache(100_000)(lambda text: tokenize.tokenize(text, Remembering)))
+
+    return Remembering()
+
+
+def stems(text: str) -> list[str]:
+    """Words of a text as ROUGE counts them: in lower case, letters a to z and digits, stemmed."""
+    return list(_stems().tokenize(text))
 
 
 def most_matched(texts: Sequence[str], most: int) -> list[str]:

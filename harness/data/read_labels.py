@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from harness.data.own import files
-from harness.data.read_pairs import read_rows, split_of
+from harness.data.read_pairs import json_object, read_rows, split_of
 from harness.errors import Fault, UserError
 from harness.tasks.base import SPLITS, Split
 
@@ -73,11 +72,8 @@ def _line(line: str) -> Labelled:
 
 
 def _json(line: str) -> Labelled:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON: {error.msg} at column {error.colno}") from None
-    text, label = (row.get("text"), row.get("label")) if isinstance(row, dict) else (None, None)
+    row = json_object(line)
+    text, label = row.get("text"), row.get("label")
     if not (isinstance(text, str) and text.strip() and isinstance(label, str | int) and str(label).strip()):
         raise ValueError(f"no text or no label in {line[:40]!r}")
     return text.strip(), str(label).strip()

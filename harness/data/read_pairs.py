@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from harness.data.own import files
 from harness.errors import Fault, UserError
@@ -30,21 +31,35 @@ def own_pairs(data: str) -> dict[Split, list[tuple[str, str]]]:
         if missing:
             raise UserError(Fault(f"no {path.name}", where=data, allowed="train.tsv, valid.tsv, test.tsv, or one file")
                             for path in missing)  # fmt: skip
-        return {split: read_rows(path, _pair) for split, path in named.items()}
+        return {split: read_rows(path, pair) for split, path in named.items()}
     pairs: dict[Split, list[tuple[str, str]]] = {split: [] for split in SPLITS}
     for path in files(data):
-        for pair in read_rows(path, _pair):
-            pairs[split_of(pair[0])].append(pair)
+        for texts in read_rows(path, pair):
+            pairs[split_of(texts[0])].append(texts)
     return pairs
 
 
-def _pair(line: str) -> tuple[str, str]:
+def pair(line: str) -> tuple[str, str]:
+    """Return the two texts of a line with one tab; ValueError where there is another number, or one is empty."""
     cells = [cell.strip() for cell in line.split("\t")]
     if len(cells) != 2:
         raise ValueError(f"{len(cells) - 1} tabs in {line[:40]!r}")
     if not all(cells):
         raise ValueError(f"an empty text in {line[:40]!r}")
     return cells[0], cells[1]
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """Return the JSON object of a line; ValueError for anything else."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("no JSON: nested too deeply") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"no JSON object in {line[:40]!r}")
+    return row
 
 
 def read_rows(path: Path, parse: Callable[[str], Row], allowed: str = "two texts and a tab between them") -> list[Row]:

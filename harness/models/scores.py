@@ -25,6 +25,7 @@ class Score(torchmetrics.Metric):
     """One number over a split; NaN where nothing was due."""
 
     reads: ClassVar[Literal["answer", "forced"]] = "answer"
+    full_state_update = False  # what is counted of one batch does not depend on those before
 
     def __init__(self, sums: Sequence[str] = ("total", "due")) -> None:
         super().__init__()

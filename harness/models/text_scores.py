@@ -1,4 +1,4 @@
-"""Scores on texts: sacreBLEU's corpus BLEU, and error rates by edit distance, of what a model writes by itself.
+"""Scores on texts that a model writes by itself: sacreBLEU's BLEU, ROUGE, error rates by edit distance, diversity.
 
 Answers are tokens (B, U); END, and anything that is no class or stands beyond it, is left out. `task.said` turns
 them into the words that are compared with the references, as people wrote them.
@@ -7,12 +7,17 @@ them into the words that are compared with the references, as people wrote them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics.utilities import dim_zero_cat
 
+from harness.data.floors import rouge
+from harness.data.read_sentences import words_of
 from harness.data.text import edit_distance
 from harness.models.scores import References, Score
 from harness.tasks.base import END, Task
@@ -71,6 +76,50 @@ class BLEU(Score):
         return torch.tensor(score, dtype=torch.float64)
 
 
+class Rouge(Score):
+    """ROUGE (Lin, ACL workshop 2004), 0 to 1: mean F1 of stemmed words ("rouge1"), pairs of them ("rouge2") or their
+    longest common subsequence ("rougeL") against the reference that is nearest by this kind, by Google's package."""
+
+    def __init__(self, kind: str, task: Task) -> None:
+        super().__init__()
+        self.kind, self.task = kind, task
+
+    def update(self, answers: Tensor, targets: Tensor, references: References = None) -> None:
+        """Add a batch."""
+        known = right_answers(self.task, targets, references)
+        self.total += sum(rouge(sentences(self.task, answers), known, self.kind))
+        self.due += len(known)
+
+    def compute(self) -> Tensor:
+        """Mean over texts."""
+        return self.total / self.due
+
+
+class Distinct(Score):
+    """Different runs of `size` words over the words written, in all answers together (Li et al., NAACL 2016,
+    arXiv:1510.03055, who count all words under runs of every size). In lower case, a stop is a word of its own; no run
+    crosses from an answer to the next. NaN where nothing was written."""
+
+    seen: list[Tensor]
+
+    def __init__(self, size: int, task: Task) -> None:
+        super().__init__(("written",))
+        self.size, self.task = size, task
+        self.add_state("seen", [], dist_reduce_fx="cat")  # 64 bits of a hash of each run: what workers can gather
+
+    def update(self, answers: Tensor, targets: Tensor, references: References = None) -> None:
+        """Add a batch."""
+        rows = [words_of(text) for text in sentences(self.task, answers)]
+        runs = {" ".join(row[i : i + self.size]) for row in rows for i in range(len(row) - self.size + 1)}
+        marks = [int.from_bytes(blake2b(run.encode(), digest_size=8).digest(), "big", signed=True) for run in runs]
+        self.seen.append(torch.tensor(marks, dtype=torch.int64, device=self.written.device))
+        self.written += sum(map(len, rows))
+
+    def compute(self) -> Tensor:
+        """Share."""
+        return len(dim_zero_cat(self.seen).unique()) / self.written
+
+
 class EditRate(Score):
     """Words written wrongly, left out or added, over the words due; against the nearest reference, of equally near
     ones the longest. Of phones it is the phone error rate."""
@@ -117,5 +166,10 @@ TEXT_SCORES: dict[str, Callable[[Task], Score]] = {
     "word_error_rate": EditRate,
     "phone_error_rate": EditRate,
     "pronunciation_error_rate": WrongAnswers,
+    "rouge_1": partial(Rouge, "rouge1"),
+    "rouge_2": partial(Rouge, "rouge2"),
+    "rouge_l": partial(Rouge, "rougeL"),
+    "distinct_1": partial(Distinct, 1),
+    "distinct_2": partial(Distinct, 2),
 }
 """Name -> score."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from harness.data import floors, sources
 from harness.data.prepared import Content
 from harness.data.read_pairs import own_pairs
-from harness.data.read_subwords import Subwords
-from harness.data.text import padded
+from harness.data.read_subwords import Subwords, examples
 from harness.errors import Fault, UserError
 from harness.tasks._prepared import PreparedTask
-from harness.tasks.base import END, SPLITS, Examples, Shape
+from harness.tasks.base import SPLITS, Examples, Shape
 
 FILES = ("train", "val", "test_2016_flickr")
 
@@ -51,7 +49,7 @@ class Translation(PreparedTask):
         numbers = {name: [(source.numbers(a), target.numbers(b)) for a, b in rows] for name, rows in pairs.items()}
         most = self.longest
         numbers["train"] = [(a, b) for a, b in numbers["train"] if len(a) <= most and len(b) < most]
-        splits = {name: _examples(rows, most) for name, rows in numbers.items()}
+        splits = {name: examples(rows, most, most) for name, rows in numbers.items()}
         texts = {name: [[answer] for _, answer in rows] for name, rows in pairs.items()}
         for name in ("valid", "test"):  # the training split needs none, and its batches are gathered the quicker
             splits[name] = Examples(**(vars(splits[name]) | {"references": texts[name]}))
@@ -78,17 +76,10 @@ class Translation(PreparedTask):
         numbers = self.subwords[0].numbers(given.strip())
         if not numbers:
             raise UserError(Fault("no text to translate", allowed="a sentence"))
-        return _examples([(numbers, [])], self.longest)
+        return examples([(numbers, [])], self.longest, self.longest)
 
     def told(self, inputs):
         return self.subwords[0].text(inputs)
 
     def said(self, answer):
         return self.subwords[1].text(answer)
-
-
-def _examples(rows, longest):
-    """Numbered pairs as arrays; what is longer is cut, which text scores do not see: they have the references."""
-    inputs = padded([a[:longest] for a, _ in rows], END)
-    targets = padded([[*b[: longest - 1], END] for _, b in rows], -100)
-    return Examples(inputs, targets, np.array([min(len(a), longest) for a, _ in rows], np.int64))

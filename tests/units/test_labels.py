@@ -81,7 +81,8 @@ def test_every_line_that_is_wrong_is_named(own):
         ('{"text": "a"', "no JSON"),
         ('{"text": "a"}', "no text or no label"),
         ('{"text": 1, "label": "x"}', "no text or no label"),
-        ('["a", "b"]', "no text or no label"),
+        ('["a", "b"]', "no JSON object in"),
+        ("[" * 100_000, "no JSON: nested too deeply"),
     ],
 )
 def test_lines_of_json_are_checked(own, line, what):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import nltk
 import numpy as np
 import pytest
 import sacrebleu
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 from torchmetrics.functional.text import word_error_rate
 
 from harness.models.scores import score
@@ -68,6 +70,50 @@ def test_a_text_that_is_right_has_bleu_100_and_case_counts():
     row = [[1, 2, 3, 4, 5]]
     assert scored("bleu", row, [["a man rides the horse"]], 1) == pytest.approx(100)
     assert scored("bleu", row, [["a man rides the Horse"]], 1) < 80
+
+
+@given(pairs=pairs, cut=st.integers(0, 12))
+@pytest.mark.parametrize(("name", "kind"), [("rouge_1", "rouge1"), ("rouge_2", "rouge2"), ("rouge_l", "rougeL")])
+@settings(deadline=None, max_examples=60)
+def test_rouge_is_the_mean_of_that_of_googles_package_by_the_nearest_reference(name, kind, pairs, cut):
+    rows, references = [list(x) for x in zip(*pairs, strict=True)]
+    theirs = RougeScorer([kind], use_stemmer=True)
+    each = [theirs.score_multi(known, text)[kind].fmeasure for text, known in zip(said(rows), references, strict=True)]
+    assert scored(name, rows, references, cut) == pytest.approx(np.mean(each))
+
+
+def test_rouge_reads_stems_takes_the_nearest_reference_and_downloads_nothing(monkeypatch):
+    """ "a man rides the horse" against "riding a horse" ("ride a hors"): 3 of 5 and of 3 words, the order a, horse."""
+    monkeypatch.setattr(nltk.data, "path", [])
+    row, known = [[1, 2, 3, 4, 5]], [["nothing alike", "Riding, a HORSE!"]]
+    assert scored("rouge_1", row, known, 0) == pytest.approx(2 * 3 / (5 + 3))
+    assert scored("rouge_2", row, known, 0) == 0
+    assert scored("rouge_l", row, known, 0) == pytest.approx(2 * 2 / (5 + 3))
+
+
+def test_an_answer_without_words_has_no_rouge_and_nothing_distinct():
+    for name in ("rouge_1", "rouge_2", "rouge_l"):
+        assert scored(name, [[], [7, 8]], [["a man"], ["..."]], 1) == 0
+    assert np.isnan(scored("distinct_1", [[], []], [[""], [""]], 1))
+
+
+def test_distinct_counts_runs_of_all_answers_over_all_words():
+    rows = [[1, 2, 3], [1, 2, 8], [6, 5, 9]]  # a man rides; a man .; Horse horse don't
+    none = [[""]] * 3
+    for cut in range(4):
+        assert scored("distinct_1", rows, none, cut) == pytest.approx(6 / 9), "a man rides . horse don't"
+        assert scored("distinct_2", rows, none, cut) == pytest.approx(5 / 9), "none of them from an answer to the next"
+
+
+@given(rows=st.lists(symbols, min_size=1, max_size=9), cut=st.integers(0, 9), size=st.integers(1, 2))
+@settings(deadline=None, max_examples=60)
+def test_distinct_of_two_workers_is_that_of_one(rows, cut, size):
+    halves = [score(f"distinct_{size}", Speaking()) for _ in range(2)]
+    for half, part in zip(halves, (rows[:cut], rows[cut:]), strict=True):
+        half.update(tokens(part or [[]]), torch.zeros(max(1, len(part)), 1, dtype=torch.long))
+    halves[0].merge_state(halves[1])
+    whole = scored(f"distinct_{size}", rows, [[""]] * len(rows), 0)
+    assert float(halves[0].compute()) == pytest.approx(whole, nan_ok=True)
 
 
 @given(pairs=st.lists(st.tuples(symbols, texts), min_size=1, max_size=12), cut=st.integers(0, 12))
