@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-
 import numpy as np
 
+from harness.data.read_arrays import NUMBERS, arrays_of
 from harness.errors import Fault, UserError
 
 FRAME, DIGIT, FRAMES = 32, 14, 15
 """Pixels of a side of a film and of a digit in it, and frames of a film."""
+WORDS = "U"
+"""The kind of numpy that labels may have besides numbers."""
 FASTEST = 3
 """Pixels a frame; halfway a digit is as far from each wall, so that it comes and goes in one direction."""
 DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
@@ -23,19 +23,20 @@ def tracks(content: bytes, where: str = "") -> tuple[list[np.ndarray], list[str]
 
     Raises UserError for another file or sizes that do not fit; no pickle is loaded.
     """
-    allowed = "an .npz of numbers: pose (sum of T, joints, 2), length (N,), label (N,)"
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            pose, length, label = (np.asarray(file[name]) for name in ("pose", "length", "label"))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(Fault(f"not such a file: {error}", where=where, allowed=allowed)) from error
+    allowed = "an .npz of pose (sum of T, joints, 2), length (N,) and label (N,)"
+    found = arrays_of(content, where, NUMBERS + WORDS)
+    if missing := [name for name in ("pose", "length", "label") if name not in found]:
+        raise UserError(Fault(f"no array {name!r}", where=where, allowed=allowed) for name in missing)
+    pose, length, label = found["pose"], found["length"], found["label"]
     faults = []
-    if pose.ndim != 3 or pose.shape[2] != 2 or pose.dtype.kind != "f":
+    if pose.ndim != 3 or pose.shape[2] != 2 or not pose.shape[1] or pose.dtype.kind != "f":
         faults.append(f"pose is {pose.dtype} of size {pose.shape}")
     elif not np.isfinite(pose).all():
         faults.append(f"pose holds {np.count_nonzero(~np.isfinite(pose))} values that are no finite numbers")
-    if length.ndim != 1 or length.dtype.kind not in "iu" or (length < 1).any():
-        faults.append(f"length is {length.dtype} of size {length.shape}, from {length.min(initial=1)}")
+    if length.ndim != 1 or length.dtype.kind not in "iu" or not length.size:
+        faults.append(f"length is {length.dtype} of size {length.shape}")
+    elif length.min() < 1:
+        faults.append(f"clip {length.argmin()} has {length.min()} frames")
     elif length.sum() != len(pose):
         faults.append(f"lengths add up to {length.sum()}, pose has {len(pose)} frames")
     if label.shape != length.shape:

@@ -76,6 +76,8 @@ def read_rows(path: Path, parse: Callable[[str], Row], allowed: str = "two texts
                 rows.append(parse(line.rstrip("\r")))
             except ValueError as error:
                 faults.append(Fault(str(error), where=f"{path}:{number}", allowed=allowed))
+            except UserError as error:  # of a file that the line names
+                faults += [Fault(f"{one.where}: {one.what}", f"{path}:{number}", one.allowed) for one in error.faults]
     if faults:
         more = [Fault(f"and {len(faults) - MOST_FAULTS:,} lines more")] if len(faults) > MOST_FAULTS else []
         raise UserError([*faults[:MOST_FAULTS], *more])

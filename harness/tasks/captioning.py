@@ -106,4 +106,4 @@ def _beside(colours: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def _plain(text: str) -> str:
     """A sentence as words with a space between, in lower case, without its stops at the end."""
-    return " ".join(words_of(text.strip().rstrip(".!?")))
+    return " ".join(words_of(text.strip().rstrip(read_captions.STOPS)))

@@ -40,7 +40,17 @@ class MNIST(PreparedTask):
     metric: ClassVar = "accuracy"
 
     def prepare(self):
-        images, labels, test_images, test_labels = (array(self._content(file), file) for file in FILES)
+        images, labels, test_images, test_labels = found = [array(self._content(file), file) for file in FILES]
+        wanted = [size for there in (images, test_images) for size in ((len(there), 28, 28), (len(there),))]
+        faults = [
+            Fault(f"size {there.shape}", where=f"{self.data}, {file}", allowed=f"{size}")
+            for file, there, size in zip(FILES, found, wanted, strict=True)
+            if there.shape != size
+        ]
+        if len(images) <= VALID:
+            faults.append(Fault(f"{len(images):,} images", where=f"{self.data}, {FILES[0]}", allowed=f"over {VALID:,}"))
+        if faults:
+            raise UserError(faults)
         cut = len(images) - VALID
         parts: dict[Split, tuple[np.ndarray, np.ndarray]] = {
             "train": (images[:cut], labels[:cut]),
