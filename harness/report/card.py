@@ -10,6 +10,7 @@ from harness.report.columns import Column, counted, horizon, median_column, sett
 from harness.report.table import MachineTable, Row, TaskGroup, bounded
 from harness.report.words import NONE, clean, number
 from harness.stats import median
+from harness.stats.share import share
 
 MOST_WINDOWS = 4  # truncation windows that a cell shows; the CSV has all
 _DECAY = METRICS["gradient_decay"].format
@@ -24,8 +25,8 @@ def card(table: MachineTable, group: TaskGroup | None = None) -> list[Column]:
             lambda r: counted(r.verdicts), lambda r: counted(r.verdicts), 0, False,
         ),
         Column(
-            "trials_diverged", "diverged", "share of the stored seeds that diverged",
-            lambda r: f"{r.statuses['diverged']}/{len(r.records)}",
+            "trials_diverged", "diverged", "stored seeds that diverged, and the exact 95 % interval of their share",
+            _diverged,
             lambda r: r.statuses["diverged"] / len(r.records), 6,
         ),
         *_through_time(),
@@ -112,6 +113,12 @@ def first_event(row: Row) -> Record | None:
     """Return the record of the seed that ended first, of those that know at which update they did."""
     ended = [r for r in row.records if r.failed_update is not None]
     return min(ended, key=lambda r: (r.failed_update, r.seed), default=None)
+
+
+def _diverged(row: Row) -> str:
+    """Return `1/3 [0 %, 91 %]`: Clopper and Pearson's interval."""
+    found = share(row.statuses["diverged"], len(row.records))
+    return f"{found.hits}/{found.n} [{100 * found.low:.0f} %, {100 * found.high:.0f} %]"
 
 
 def _first(row: Row) -> Record:

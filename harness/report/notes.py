@@ -10,6 +10,7 @@ from harness.record import Record
 from harness.report.build import Report
 from harness.report.claimed import READING
 from harness.report.columns import statuses
+from harness.report.plot_tries import effort
 from harness.report.table import MachineTable, Row
 from harness.report.words import NONE, clean, listing, number, plural
 
@@ -30,6 +31,7 @@ def reading(table: MachineTable, claims: bool = False) -> list[str]:
         "a short window cannot be seen to vanish far back.",
     ]
     notes += [READING] if claims else []
+    notes += effort(table)
     kernels = {name for row in table.rows for name in row.kernels}
     if len(kernels) > 1:
         notes.append(

@@ -62,8 +62,9 @@ def score(group: TaskGroup, rows: list[Row], looks: Looks) -> Plot | None:
     better = "right" if higher else "left"
     caption = (
         f"Further {better} is better. Circles are seeds, the stroke is their median, the bar the interval of the "
-        "median. Where bars overlap, variants are not told apart; a bar that reaches the dashed floor has not been "
-        "shown to learn anything. A cross is a trial that diverged or failed: it counts as the worst."
+        "median; what the seeds tell of two variants stands in the comparison with the best. A bar that reaches the "
+        "dashed floor has not been shown to learn anything. A cross is a trial that diverged or failed: it counts as "
+        "the worst."
     )
     svg = draw(6.6, _height(rows), f"{group.name}: {group.metric.title} by variant", paint)
     return Plot(f"{group.metric.title.capitalize()} by variant", caption, svg)

@@ -1,4 +1,4 @@
-"""The figures of one task: score and throughput by variant, gradient norm by lag, learning curves."""
+"""The figures of one task: score and throughput by variant, gradient by lag, learning curves, stability maps, tries."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from harness.report.looks import Plot, looks_of
 from harness.report.plot_lines import curves, gradient
+from harness.report.plot_maps import maps
 from harness.report.plot_rows import score, throughput
+from harness.report.plot_tries import best_of, profile
 from harness.report.svg import drawing
-from harness.report.table import TaskGroup
+from harness.report.table import MachineTable, TaskGroup
 
 MOST = 40  # variants in one figure: beyond that nobody can tell them apart
 
@@ -24,4 +26,11 @@ def plots(group: TaskGroup, cells: Sequence[str]) -> list[Plot]:
     cut += f" The first {MOST} of {len(group.rows)} variants, best first." if len(group.rows) > MOST else ""
     with drawing():
         found = [score(group, rows, looks), throughput(rows), gradient(rows, looks), curves(group, rows, looks)]
+        found += [maps(group), best_of(group, looks)]
     return [replace(plot, caption=plot.caption + cut) for plot in found if plot]
+
+
+def across_tasks(table: MachineTable) -> list[Plot]:
+    """Return the figures of all tasks of a machine together."""
+    with drawing():
+        return [plot for plot in [profile(table)] if plot]

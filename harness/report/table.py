@@ -20,6 +20,7 @@ from harness.report import variants as grouping
 from harness.report.variants import Variant
 from harness.report.words import clean, metric_of, phrase, setting_title
 from harness.stats import Summary, median, summary, worst
+from harness.stats.center import LEAST, Mean, interquartile
 from harness.trial import Trial
 
 OK_ONLY = ("tokens_per_second", "train_seconds", "seconds")
@@ -72,6 +73,11 @@ class Row:
     def score(self) -> Summary:
         """Summary of the scores over seeds."""
         return summary(self.scores, self.higher_is_better)
+
+    @cached_property
+    def mean(self) -> Mean:
+        """Interquartile mean of the scores, with a bootstrap interval from 5 seeds on."""
+        return interquartile(self.scores)
 
     @cached_property
     def beats_floor(self) -> bool | None:
@@ -145,6 +151,11 @@ class MachineTable:
     groups: list[TaskGroup]
     differing: list[str]
     held: dict[str, str]
+
+    @property
+    def many_seeds(self) -> bool:
+        """Whether a row has seeds enough for a bootstrap interval."""
+        return any(len(row.records) >= LEAST for row in self.rows)
 
     @property
     def rows(self) -> list[Row]:

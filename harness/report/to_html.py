@@ -20,7 +20,7 @@ from harness.report.card import card
 from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
 from harness.report.compared import comparison
-from harness.report.plots import plots
+from harness.report.plots import across_tasks, plots
 from harness.report.ranked import agreement, rankings
 from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import arrow, clean, direction, number
@@ -84,7 +84,7 @@ def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
         ],
         "reading": notes.reading(table, bool(findings)) + notes.unfinished(report, table),
         "troubles": notes.troubles(table),
-        "plots": [(group.name, plots(group, cells)) for group in table.groups],
+        "plots": [("all tasks", across_tasks(table)), *((group.name, plots(group, cells)) for group in table.groups)],
         "trials": _trials(table),
         "most_trials": MOST_TRIALS,
         "origin": notes.origin(table),

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-LEAST = 8
-"""Tries from which an interval is given."""
+LEAST, MOST = 8, 100
+"""Tries from which an interval is given, and the most of which a best is expected."""
 Trial = tuple[float, float]
 """Score on the validation split, by which the best is chosen; score on the test split, which is reported."""
 
@@ -23,7 +23,7 @@ class BestOf(NamedTuple):
 
 
 def expected_best(tries: Sequence[Trial], higher_is_better: bool, confidence: float = 0.95) -> BestOf:
-    """Return for k = 1 .. n the expected test score of that of k tries which is best on validation.
+    """Return for k = 1 .. n, at most 100, the expected test score of that of k tries which is best on validation.
 
     Without replacement, so that it is unbiased: of n tries in order of validation, the i-th best is the best of k with
     probability C(n - i, k - 1) / C(n, k) (Tang et al., arXiv:2004.13705; with replacement, as in Dodge et al.,
@@ -35,20 +35,18 @@ def expected_best(tries: Sequence[Trial], higher_is_better: bool, confidence: fl
     scores and of bounded ones, such as accuracies; 0.88 to 0.93 where the good end has a heavy tail. Beyond n / 8 the n
     tries hold too few bests of k to say, and the ends are nan.
     """
-    n, curve = len(tries), _curve(tries, higher_is_better)
-    low, high = [math.nan] * n, [math.nan] * n
-    most = n // 8 if n >= LEAST else 0
-    if most and all(math.isfinite(value) for pair in tries for value in pair):
+    sign, n = -1 if higher_is_better else 1, len(tries)
+    tests = _shared(sorted(tries, key=lambda pair: sign * pair[0]))
+    ks = list(range(1, min(n, MOST) + 1))
+    expected = [math.fsum(w * t for w, t in zip(_weights(n, k), tests, strict=True) if w) for k in ks]
+    low, high = [math.nan] * len(ks), [math.nan] * len(ks)
+    if n >= LEAST and all(map(math.isfinite, tests)):
         from scipy import special
 
-        without = [_curve([*tries[:i], *tries[i + 1 :]], higher_is_better, most) for i in range(n)]
-        for k in range(1, most + 1):
-            others = [other[k - 1] for other in without]
-            mean = math.fsum(others) / n
-            error = math.sqrt((n - 1) / n * math.fsum((value - mean) ** 2 for value in others))
-            reach = error * float(special.stdtrit((n - 1) / k, (1 + confidence) / 2))
-            low[k - 1], high[k - 1] = curve[k - 1] - reach, curve[k - 1] + reach
-    return BestOf(list(range(1, n + 1)), curve, low, high, confidence)
+        for k in ks[: n // 8]:
+            reach = _jackknife(tests, k) * float(special.stdtrit((n - 1) / k, (1 + confidence) / 2))
+            low[k - 1], high[k - 1] = expected[k - 1] - reach, expected[k - 1] + reach
+    return BestOf(ks, expected, low, high, confidence)
 
 
 def overtakes(one: BestOf, other: BestOf, higher_is_better: bool) -> int | None:
@@ -61,16 +59,27 @@ def overtakes(one: BestOf, other: BestOf, higher_is_better: bool) -> int | None:
     return len(ahead) - ahead[::-1].index(False) + 1
 
 
-def _curve(tries: Sequence[Trial], higher_is_better: bool, most: int | None = None) -> list[float]:
-    sign = -1 if higher_is_better else 1
-    ordered = sorted(tries, key=lambda pair: sign * pair[0])
-    n, tests = len(ordered), _shared(ordered)
-    curve = []
-    for k in range(1, (most or n) + 1):
-        ways = math.comb(n, k)
-        parts = [(math.comb(n - i, k - 1) / ways, test) for i, test in enumerate(tests, start=1) if n - i >= k - 1]
-        curve.append(math.fsum(share * test for share, test in parts if share))
-    return curve
+def _weights(n: int, k: int) -> list[float]:
+    """Probability of each of n tries, best first, to be the best of k: C(n - i, k - 1) / C(n, k) by its recursion."""
+    found = [k / n]
+    for i in range(1, n):
+        found.append(found[-1] * max(0, n - i - k + 1) / (n - i))
+    return found
+
+
+def _jackknife(tests: Sequence[float], k: int) -> float:
+    """Standard error of the expected best of k, from leaving out each try in turn: those before it keep their place,
+    those behind it move up."""
+    n = len(tests)
+    weights = _weights(n - 1, k)
+    before, after = [0.0], [0.0]
+    for weight, test in zip(weights, tests, strict=False):
+        before.append(before[-1] + weight * test)
+    for weight, test in zip(reversed(weights), reversed(tests), strict=False):
+        after.append(after[-1] + weight * test)
+    without = [before[i] + after[n - 1 - i] for i in range(n)]
+    mean = math.fsum(without) / n
+    return math.sqrt((n - 1) / n * math.fsum((value - mean) ** 2 for value in without))
 
 
 def _shared(ordered: Sequence[Trial]) -> list[float]:

@@ -193,7 +193,7 @@ def test_hostile_names_and_two_machines_make_a_sound_page(browser, tmp_path: Pat
     browser.get(path.as_uri())
     assert browser.get_log("browser") == []
     assert browser.execute_script("return window.broken") is None
-    assert not find_all(browser, "img") and len(find_all(browser, "table.variants")) == 4
+    assert not find_all(browser, "img") and len(find_all(browser, "table.variants")) == 6
     assert name in browser.find_element("css selector", ".question").text
     press(browser, "score")
 

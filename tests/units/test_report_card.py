@@ -48,7 +48,12 @@ def test_a_card_says_what_the_records_hold() -> None:
     spikes = (3, 0, 5)
     found = [record(t, loss_spikes=n, **values) for t, n in zip(trials(), spikes, strict=True)]
     texts = shown(found)
-    expected = {"trials_diverged": "0/3", "loss_spikes": "3", "clipped_share": "25 %", "gradient_horizon": "44"}
+    expected = {
+        "trials_diverged": "0/3 [0 %, 71 %]",
+        "loss_spikes": "3",
+        "clipped_share": "25 %",
+        "gradient_horizon": "44",
+    }
     expected |= {"gradient_decay": "0.900", "predicted_decay": "0.910", "lyapunov": "-0.094"}
     expected |= {"gradient_norm_max": "9", "gradient_norm_after_median": "0.25", "update_ratio_median": "0.001"}
     assert {name: texts[name] for name in expected} == expected
@@ -73,7 +78,7 @@ def test_the_first_event_is_the_earliest_of_the_seeds_and_names_where() -> None:
     one, two, three = trials()
     found = [diverged(one), diverged(two, failed_update=4, failed_layer="head", failed_step=None), record(three)]
     texts = shown(found)
-    assert texts["failed_update"] == "update 4, head" and texts["trials_diverged"] == "2/3"
+    assert texts["failed_update"] == "update 4, head" and texts["trials_diverged"] == "2/3 [9 %, 99 %]"
     (row,) = rows_of(found)
     assert (row["failed_update"], row["failed_layer"], row["failed_step"]) == ("4", "head", "")
     assert shown(found[:1])["failed_update"] == "update 17, layers.0.weight_hh, step 3"

@@ -182,6 +182,6 @@ def test_headers_are_the_one_vocabulary() -> None:
         f"failed_{k}" for k in ("update", "layer", "step")
     }
     others |= {f"trials_{k}" for k in ("ok", "diverged", "failed", "missing")}
-    others |= {"difference", "difference_low", "difference_high", "difference_confidence", "best_ahead"}
-    others |= {"p", "p_holm", "against_best", "seeds_needed"}
+    others |= {"difference", "difference_low", "difference_high", "difference_confidence", "best_ahead", "score_iqm"}
+    others |= {"score_iqm_low", "score_iqm_high", "p", "p_holm", "against_best", "seeds_needed"}
     assert names - suffixed == others
