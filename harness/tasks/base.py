@@ -122,7 +122,8 @@ class Task(Plugin):
 
     @abstractmethod
     def floor(self) -> float:
-        """What the best guess that ignores the input scores on the test split, by formula or by count."""
+        """What the best guess that ignores the input scores on the test split, by formula or by count; of series what
+        the last value scores that was read."""
 
     def ask(self, given: str) -> Examples:
         """Return one example, without an answer, of what a user types: a text, or the path of a file."""

@@ -47,6 +47,11 @@ LEARNS: dict[str, Quick] = {
         task={"characters": 100_000},
     ),
     "music": Quick(0.9, {"cell": "lstm", "tokens": 60_000, "bptt_length": 64, "batch_size": 4, "learning_rate": 0.01}),
+    "timeseries": Quick(
+        0.4,
+        {"cell": "lstm", "examples": 6_000, "learning_rate": 0.005, "schedule": "cosine", "clip_norm": 1.0},
+        -1.0,
+    ),
     "image-generation": Quick(
         4.0, {"cell": "lstm", "tokens": 60_000, "bptt_length": 8, "batch_size": 16, "learning_rate": 0.01}
     ),
