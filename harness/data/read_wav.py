@@ -6,7 +6,6 @@ under triangles that are even on the mel scale, and its logarithm.
 
 from __future__ import annotations
 
-import csv
 import io
 import wave
 from functools import cache
@@ -15,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.data import own
+from harness.data.read_pairs import read_rows
 from harness.errors import Fault, UserError
+from harness.tasks.base import SPLITS
 
 WINDOW_SECONDS = 0.025
 QUIET = 1e-8  # power below which all is silence: that of the last bit of 16
@@ -93,26 +94,39 @@ def recordings(folder: str) -> list[tuple[str, bytes, str]]:
     """Return (name, content, transcript or label) of a user's WAV files, all faults at once: `label_anything.wav`, or
     with a TSV beside them rows of file name and words."""
     table, root = transcripts(folder), Path(folder).expanduser()
-    if table is None:
-        paths = [path for path in own.files(folder) if path.suffix.lower() == ".wav"]
-        said = {path: path.stem.partition("_")[0] for path in paths}
-        faults = [
-            Fault("its name does not begin with a label", where=str(path), allowed="label_anything.wav, or a TSV")
-            for path in paths
-            if "_" not in path.stem or not said[path]
-        ]
-    else:
-        said, faults = {}, []
-        with table.open(newline="") as file:
-            for number, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
-                if len(row) != 2 or not row[1].split():
-                    faults.append(Fault(f"{len(row)} cells: {row}", where=f"{table}:{number}", allowed="file, words"))
-                elif not (table.parent / row[0]).is_file():
-                    faults.append(Fault(f"no file {row[0]!r}", where=f"{table}:{number}", allowed="a WAV beside it"))
-                else:
-                    said[table.parent / row[0]] = row[1]
-    if not said and not faults:
-        faults.append(Fault("no WAV file", where=folder, allowed="label_anything.wav, or a TSV of file and words"))
-    if faults:
-        raise UserError(faults)
+    said = _named(folder) if table is None else _written(table)
+    if len(said) < len(SPLITS):
+        allowed = "at least 3, one for each split: label_anything.wav, or a TSV of file and words"
+        raise UserError(Fault(f"{len(said)} recordings", where=folder, allowed=allowed))
     return [(path.relative_to(root).as_posix(), path.read_bytes(), text) for path, text in sorted(said.items())]
+
+
+def _named(folder: str) -> dict[Path, str]:
+    """What the names of WAV files say is in them."""
+    paths = [path for path in own.files(folder) if path.suffix.lower() == ".wav"]
+    said = {path: path.stem.partition("_")[0] for path in paths}
+    if wrong := [path for path in paths if "_" not in path.stem or not said[path]]:
+        raise UserError(
+            Fault("its name does not begin with a label", where=str(path), allowed="label_anything.wav, or a TSV")
+            for path in wrong
+        )
+    return said
+
+
+def _written(table: Path) -> dict[Path, str]:
+    """What a TSV says is in the WAV files beside it."""
+    said: dict[Path, str] = {}
+
+    def row(line: str) -> None:
+        name, _, text = (cell.strip() for cell in line.partition("\t"))
+        path = table.parent / name
+        if not name or not text:
+            raise ValueError(f"no file and words in {line[:40]!r}")
+        if not path.is_file() or not path.resolve().is_relative_to(table.parent.resolve()):
+            raise ValueError(f"no file {name!r} in this folder")
+        if path in said:
+            raise ValueError(f"file {name!r} a second time")
+        said[path] = text
+
+    read_rows(table, row, "a WAV file beside this one, a tab and its words")
+    return said

@@ -80,7 +80,7 @@ class Pronunciation(PreparedTask):
 
 
 def _entry(line):
-    word, *phones = line.partition("#")[0].split()
+    word, *phones = line.partition("#")[0].split() or [""]
     if not phones:
         raise ValueError(f"a word without phones: {line[:40]!r}")
     return word.partition("(")[0].lower() or word, tuple(phones)

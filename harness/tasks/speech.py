@@ -106,9 +106,14 @@ class Speech(PreparedTask):
                 rest = [name for name, split in split_of.items() if split == "train"]
                 split_of |= dict.fromkeys(rest[::6], "valid")
         rows: dict[Split, list[Spoken]] = {split: [] for split in SPLITS}
-        heard = [(name, *read_wav.samples(content, name), text.split()) for name, content, text in found]
+        heard, faults = [], []
+        for name, content, text in found:
+            try:
+                heard.append((name, *read_wav.samples(content, name), text.split()))
+            except UserError as error:
+                faults += error.faults
         rates = Counter(rate for _, rate, _, _ in heard)
-        faults = [
+        faults += [
             Fault(f"{rate} samples a second", where=name, allowed=f"{rates.most_common(1)[0][0]}, as most have")
             for name, rate, _, _ in heard
             if rate != rates.most_common(1)[0][0]

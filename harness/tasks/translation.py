@@ -49,6 +49,9 @@ class Translation(PreparedTask):
         numbers = {name: [(source.numbers(a), target.numbers(b)) for a, b in rows] for name, rows in pairs.items()}
         most = self.longest
         numbers["train"] = [(a, b) for a, b in numbers["train"] if len(a) <= most and len(b) < most]
+        if not numbers["train"]:
+            what = f"no pair with at most {most} pieces on each side"
+            raise UserError(Fault(what, where=f"{self.data}, train", remedy=f"longest: {2 * most}"))
         splits = {name: examples(rows, most, most) for name, rows in numbers.items()}
         texts = {name: [[answer] for _, answer in rows] for name, rows in pairs.items()}
         for name in ("valid", "test"):  # the training split needs none, and its batches are gathered the quicker
