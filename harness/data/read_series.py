@@ -50,26 +50,28 @@ def read_series(
     """
     header, lines = _lines(text, where)
     date, columns = _named(header, where, date, columns)
-    places = [header.index(column) for column in columns]
-    faults, rows = list[Fault](), list[tuple[int, str, list[float]]]()
-    for number, cells in lines:
-        at = f"{where}:{number}"
-        if len(cells) != len(header):
-            faults.append(Fault(f"{len(cells)} cells", where=at, allowed=f"{len(header)}, as the header has"))
-            continue
-        found = [(column, cells[place].strip()) for column, place in zip(columns, places, strict=True)]
-        wrong = [Fault(what, at, *help_) for column, cell in found for what, *help_ in _wrong(column, cell, missing)]
-        faults += wrong
-        if not wrong:
-            numbers = [float("nan") if cell.lower() in BLANK else float(cell) for _, cell in found]
-            rows.append((number, cells[header.index(date)].strip(), numbers))
+    faults = [
+        Fault(f"{len(cells)} cells", f"{where}:{number}", f"{len(header)}, as the header has")
+        for number, cells in lines
+        if len(cells) != len(header)
+    ]
+    whole = [(number, cells) for number, cells in lines if len(cells) == len(header)]
+    values = np.full((len(whole), len(columns)), np.nan)
+    for place, column in enumerate(columns):
+        index = header.index(column)
+        for row, (number, cells) in enumerate(whole):
+            cell = cells[index].strip()
+            found = [Fault(what, f"{where}:{number}", *help_) for what, *help_ in _wrong(column, cell, missing)]
+            faults += found
+            if not found and cell.lower() not in BLANK:
+                values[row, place] = float(cell)
+    numbers = [number for number, _ in whole]
+    times = _times([(number, cells[header.index(date)].strip()) for number, cells in whole], where, date, faults)
+    if len(times) == len(numbers):
+        faults += _disorder(times, numbers, where)
     _raise(faults)
-    times = _times([(number, cell) for number, cell, _ in rows], where, date)
-    values = np.array([numbers for _, _, numbers in rows]).reshape(len(rows), len(columns))
     step = _step(times)
-    order = [number for number, _, _ in rows]
-    _raise(_disorder(times, order, where))
-    _raise(_gaps(times, order, where, step, missing))
+    _raise(_gaps(times, numbers, where, step, missing))
     if missing and step:
         times, values = _filled(times, values, step)
     return Series(name, times, values), list(columns)
@@ -130,11 +132,12 @@ def _wrong(column: str, cell: str, missing: bool) -> Iterator[tuple[str, ...]]:
         yield f"column {column!r}: {cell[:30]} is too large", "up to 1e300", ""
 
 
-def _times(cells: Sequence[tuple[int, str]], where: str, date: str) -> np.ndarray:
+def _times(cells: Sequence[tuple[int, str]], where: str, date: str, faults: list[Fault]) -> np.ndarray:
     """Plain numbers where the first cell is one and no date (20160701 is a date); of dates that all are of one day of
-    the month, or of its last, months; otherwise days."""
-    plain = _number(cells[0][1]) and not re.fullmatch(r"(19|20)\d{6}", cells[0][1])
-    numbers, moments, faults = list[float](), list[datetime](), list[Fault]()
+    the month, or of its last, months; otherwise days. Cells that are none of these are left out and added to `faults`.
+    """
+    plain = bool(cells) and _number(cells[0][1]) and not re.fullmatch(r"(19|20)\d{6}", cells[0][1])
+    numbers, moments = list[float](), list[datetime]()
     for number, cell in cells:
         try:
             if plain:
@@ -144,7 +147,6 @@ def _times(cells: Sequence[tuple[int, str]], where: str, date: str) -> np.ndarra
                 moments.append(moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None))
         except ValueError:
             faults.append(Fault(f"column {date!r}: no date: {cell[:30]!r}", where=f"{where}:{number}", allowed=DATES))
-    _raise(faults)
     if plain:
         return np.array(numbers)
     same = len({(moment.day, moment.time()) for moment in moments}) == 1
@@ -201,7 +203,7 @@ def _filled(times: np.ndarray, values: np.ndarray, step: float) -> tuple[np.ndar
 
 
 def _raise(faults: Iterable[Fault]) -> None:
-    found = list(faults)
+    found = sorted(faults, key=lambda fault: int("0" + re.sub(r".*:|\D", "", fault.where)))
     if found:
         more = [Fault(f"and {len(found) - MOST_FAULTS:,} lines more")] if len(found) > MOST_FAULTS else []
         raise UserError([*found[:MOST_FAULTS], *more])

@@ -140,6 +140,14 @@ def test_a_date_is_no_value():
     assert fault.startswith("my.csv:1: column 'date' holds the dates")
 
 
+def test_lines_are_named_in_their_order_whatever_is_wrong():
+    lines = ["2016-07-01,1,2", "2016-07-02,x,2", "no day,1,2", "2016-07-02,1", "2016-06-01,1,", "2016-07-05,1,2"]
+    found = faults(lines)
+    assert [fault.split(": ")[0] for fault in found] == ["my.csv:3", "my.csv:4", "my.csv:5", "my.csv:6"]
+    found = faults([*lines[:2], *lines[4:]])
+    assert [fault.split(": ")[0] for fault in found] == ["my.csv:3", "my.csv:4", "my.csv:4"]
+
+
 def test_of_many_faults_the_first_are_told():
     found = faults([f"{hour},high,1" for hour in range(50)])
     assert len(found) == 21 and found[-1] == "and 30 lines more"
