@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.metrics import METRICS
 from harness.report.table import Horizon, MachineTable, Row, TaskGroup
-from harness.report.words import NONE, arrow, direction, doubt, interval, number, percent, setting_title
+from harness.report.words import NONE, arrow, direction, doubt, interval, metric_of, number, percent, setting_title
 
 FLOOR = {True: "better", False: "no better than floor", None: NONE}
 
@@ -55,6 +55,7 @@ def columns(table: MachineTable, group: TaskGroup | None = None) -> list[Column]
             "beats_floor", "against floor", "better: the whole interval is better than the floor",
             lambda r: FLOOR[r.beats_floor], lambda r: FLOOR[r.beats_floor], 2, False,
         ),
+        *map(also_column, dict.fromkeys(name for row in (group or table).rows for name in row.also)),
         Column(
             "trials", "trials", "how the trials ended; none is dropped",
             statuses, lambda r: r.statuses["ok"] / sum(r.statuses.values()), 2, False,
@@ -96,6 +97,17 @@ def _iqm() -> Column:
 
     doc = "interquartile mean over seeds: of the middle half of them; its 95 % interval by bootstrap, from 5 seeds on"
     return Column("score_iqm", "IQM", doc, text, lambda r: r.mean.center, 5)
+
+
+def also_column(name: str) -> Column:
+    """Column of a further score of a task's."""
+    metric = metric_of(name)
+    return Column(
+        name, f"{metric.title} {arrow(metric.better == 'higher')}",
+        f"{metric.doc}; median over seeds and its interval; a lost trial counts as the worst",
+        lambda r: interval(r.beside(name), metric.format, r.lost) if name in r.also else NONE,
+        lambda r: r.beside(name).center if name in r.also else math.nan, 2,
+    )  # fmt: skip
 
 
 def setting_column(key: str) -> Column:

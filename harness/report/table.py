@@ -74,6 +74,17 @@ class Row:
         """Summary of the scores over seeds."""
         return summary(self.scores, self.higher_is_better)
 
+    @property
+    def also(self) -> list[str]:
+        """Names of further scores, in the task's order."""
+        return list(dict.fromkeys(name for r in self.records for name in r.also_names))
+
+    def beside(self, name: str) -> Summary:
+        """Summary of a further score over seeds; a lost trial counts as the worst, as in `score`."""
+        higher = metric_of(name).better == "higher"
+        found = [dict(zip(r.also_names, r.also_scores, strict=False)).get(name, math.nan) for r in self.records]
+        return summary([worst(higher) if math.isnan(value) else value for value in found], higher)
+
     @cached_property
     def mean(self) -> Mean:
         """Interquartile mean of the scores, with a bootstrap interval from 5 seeds on."""

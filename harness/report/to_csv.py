@@ -89,6 +89,7 @@ def _cells(table: MachineTable, row: Row, task: str, keys: list[str]) -> dict[st
         "score_iqm_high": row.mean.high,
         "floor": row.floor,
         "beats_floor": row.beats_floor,
+        **{key: value for name in row.also for key, value in _summary(name, row.beside(name)).items()},
         **{key: value for name in OK_ONLY[:1] for key, value in _summary(name, row.over_seeds(name)).items()},
         "kernel": counted(row.kernels).replace(NONE, ""),
         **{key: value for name in MEASURED for key, value in _summary(name, row.over_seeds(name)).items()},

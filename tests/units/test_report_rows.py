@@ -52,6 +52,17 @@ def test_a_setting_that_is_null_for_one_and_set_for_another_is_named_where_it_is
     assert "clip agc" not in table.held and table.held["BPTT"] == "whole"
 
 
+def test_further_scores_of_a_task_stand_beside_its_own() -> None:
+    trials = [Trial(task=DIGITS, cell={"name": "lstm"}, examples=100, seed=seed) for seed in range(3)]
+    more = [{"also_names": ["skill"], "also_scores": [value]} for value in (-0.5, 0.25)]
+    records = [*(record(t, **also) for t, also in zip(trials, more, strict=False)), diverged(trials[2])]
+    others = [record(t) for t in grid(1, cells=("gru",))]
+    texts, (row, *rest) = told([*records, *others], trials), rows_of([*records, *others], trials)
+    assert (row["skill"], row["skill_low"], row["skill_high"]) == ("-0.5", "-inf", "0.25"), "the lost one is the worst"
+    assert all("skill" not in other or other["skill"] == "" for other in rest)
+    assert "| skill ↑ |" in texts["md"] and "-0.500 [diverged, 0.250]" in texts["md"]
+
+
 def test_a_cell_that_is_not_installed_here_is_read_from_its_records() -> None:
     trials = [Trial(task=DIGITS, cell={"name": "theirs"}, examples=100, seed=s) for s in range(2)]
     none = {"gradient_lags": [], "gradient_by_lag": [], "verdict": "n/a", "gradient_horizon": math.nan}
