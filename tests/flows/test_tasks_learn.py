@@ -26,6 +26,14 @@ class Quick:
     task: dict[str, Any] = field(default_factory=dict)
 
 
+LOOKING_BACK = {
+    "attention": "dot",
+    "bidirectional": True,
+    "batching": "by-length",
+    "schedule": "cosine",
+    "clip_norm": 1.0,
+}
+"""What every encoder-decoder here is trained with."""
 LEARNS: dict[str, Quick] = {
     "sentiment": Quick(
         0.15,
@@ -41,6 +49,19 @@ LEARNS: dict[str, Quick] = {
         task={"data": "wikiann"},
     ),
     "video": Quick(0.3, {"cell": "lstm", "examples": 8_000, "learning_rate": 0.005, "clip_norm": 1.0}, 0.05),
+    "captioning": Quick(
+        15.0,
+        {"cell": "lstm", "examples": 10_000, "learning_rate": 0.01, "schedule": "cosine", "clip_norm": 1.0},
+        2.0,
+        {"data": "shapes", "rows": 12},
+    ),
+    "translation": Quick(
+        3.0,
+        {"cell": "lstm", "hidden_size": 64, "examples": 29_000, "learning_rate": 0.008, **LOOKING_BACK},
+        1.0,
+        {"pieces": 1_000},
+    ),
+    "pronunciation": Quick(0.12, {"cell": "lstm", "examples": 10_000, "learning_rate": 0.01, **LOOKING_BACK}),
     "autocomplete": Quick(
         1.0,
         {"cell": "lstm", "tokens": 150_000, "bptt_length": 32, "batch_size": 16, "learning_rate": 0.01},
