@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any
@@ -43,8 +43,8 @@ class Grid:
             sum(map(_plugin_size, values)) if name in PLUGINS else len(values) for name, values in self.choices.items()
         )
 
-    def variants(self, faults: list[Fault]) -> Iterator[Trial]:
-        """Yield the normalised trial of each point, with seed 0; faults of single points are noted."""
+    def points(self, faults: list[Fault]) -> Iterator[Trial]:
+        """Yield the trial of each point, with seed 0, without a look at its data; faults of single points are noted."""
         values = {name: self.choices[name] for name in SETTINGS if name in self.choices}
         for kind in PLUGINS:
             values[kind] = [plain for choice in values[kind] for plain in _built(kind, choice, self.where, faults)]
@@ -57,7 +57,16 @@ class Grid:
             except UserError as error:
                 faults.extend(replace(fault, where=self.where) for fault in error.faults)
             else:
-                yield trial.normalised()
+                yield trial
+
+
+def normalised(trial: Trial, where: str, faults: list[Fault]) -> Trial | None:
+    """Return the normalised trial; None: its data are at fault, which is noted."""
+    try:
+        return trial.normalised()
+    except UserError as error:
+        faults.extend(replace(fault, where=f"{where}: {fault.where}".removesuffix(": ")) for fault in error.faults)
+        return None
 
 
 def _plugin_size(choice: Choices) -> int:
@@ -86,15 +95,27 @@ def fields(model: type[Any]) -> dict[str, Field]:
 
 
 class Reader:
-    """Turns settings as written into Choices. `where` names the place of a key; faults collect in `faults`."""
+    """Turns settings as written into Choices. `where` names the place of a key; faults collect in `faults`.
 
-    def __init__(self, where: Callable[[Key], str], faults: list[Fault]) -> None:
+    `unread`: keys whose value could not be read, so that what is wrong with it is not worth saying.
+    """
+
+    def __init__(self, where: Callable[[Key], str], faults: list[Fault], unread: Collection[Key] = ()) -> None:
         self.where = where
         self.faults = faults
+        self.unread = unread
+        self.consequences: set[Fault] = set()
+
+    def found(self) -> list[Fault]:
+        """What is worth saying: each fault once, without those that follow from one that is said."""
+        return [fault for fault in dict.fromkeys(self.faults) if fault not in self.consequences]
 
     def refuse(self, what: str, key: Key, allowed: str = "", remedy: str = "") -> None:
         """Note a fault."""
-        self.faults.append(Fault(what, self.where(key), allowed, remedy))
+        fault = Fault(what, self.where(key), allowed, remedy)
+        self.faults.append(fault)
+        if any(key[: len(unread)] == unread for unread in self.unread):
+            self.consequences.add(fault)
 
     def unknown(self, kind: str, name: object, key: Key, allowed: Any) -> None:
         """Note an unknown name, with the nearest that is known."""

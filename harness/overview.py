@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import cost, machine, registry
+from harness.draft import read
 from harness.errors import UserError
 from harness.grid import fields
 from harness.match import Matched
 from harness.report.variants import flat, unused
 from harness.report.words import NONE, plural, setting_title, setting_value
-from harness.spec import Benchmark, load
+from harness.spec import Benchmark
 from harness.store import Store
 from harness.trial import Trial, key_of
 from harness.wording import in_words, shown
@@ -40,16 +41,20 @@ def listed(what: str | None) -> Iterator[str]:
 
 
 def _benchmarks() -> Iterator[str]:
-    files = sorted(BENCHMARKS.glob("*.yaml"))
+    files = sorted(BENCHMARKS.rglob("*.yaml"), key=lambda file: (len(file.parts), file))
     if not files:
         yield f"no *.yaml file in {BENCHMARKS}/ below this folder"
     for file in files:
         try:
-            benchmark = load(file)
-            yield f"{file}  ({plural(len(benchmark.trials), 'trial')})"
-            yield f"    {benchmark.question}"
+            draft = read(file)
+            faults = draft.reader.found()
         except UserError as error:
-            yield f"{file}  ({plural(len(error.faults), 'fault')}: see `harness show {file}`)"
+            faults = error.faults
+        if faults:
+            yield f"{file}  ({plural(len(faults), 'fault')}: see `harness show {file}`)"
+        else:
+            yield f"{file}  (at most {plural(draft.size(), 'trial')})"
+            yield f"    {draft.question}"
 
 
 def _plugins(kind: str) -> Iterator[str]:

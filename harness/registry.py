@@ -1,13 +1,14 @@
 """Names to classes. A cell or a task is plugged in by existing: one file, one class, the file's name.
 
-Nothing is registered by hand. `members` imports every file of a package and takes from each the one class that
-it defines on the package's base class; `tests/contracts/` runs every law over what it finds.
+Nothing is registered by hand. `members` finds every file of a package and takes from each the one class that it
+defines on the package's base class; `tests/contracts/` runs every law over what it finds.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast
 
@@ -36,25 +37,44 @@ class Plugin(BaseModel):
         return {"name": self.plugin_name(), **self.model_dump(mode="json")}
 
 
+class Members(Mapping[str, type[Plugin]]):
+    """Name -> class for every file of a package, sorted by name. A file is imported when its class is asked for: a
+    benchmark waits for the tasks and cells that it names, and not for all that there are."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        files = [info.name for info in pkgutil.iter_modules(importlib.import_module(package).__path__)]
+        plugged_in = (file for file in files if file != "base" and not file.startswith("_"))
+        self.files = dict(sorted((file.replace("_", "-"), file) for file in plugged_in))
+
+    def __getitem__(self, name: str) -> type[Plugin]:
+        return _plugin_of(f"{self.package}.{self.files[name]}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
 @cache
-def members(package: str) -> dict[str, type[Plugin]]:
-    """Return name -> class for every file of `package` ("harness.cells"), sorted by name."""
-    found: dict[str, type[Plugin]] = {}
-    folder = importlib.import_module(package)
-    for info in pkgutil.iter_modules(folder.__path__):
-        if info.name == "base" or info.name.startswith("_"):
-            continue
-        module = importlib.import_module(f"{package}.{info.name}")
-        own = [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, Plugin) and value.__module__ == module.__name__
-        ]
-        if len(own) != 1:
-            names = [c.__name__ for c in own]
-            raise AssertionError(f"{module.__name__} must define exactly one plug-in class, has {names or 'none'}")
-        found[own[0].plugin_name()] = own[0]
-    return dict(sorted(found.items()))
+def _plugin_of(module_name: str) -> type[Plugin]:
+    """Import a file and return the one plug-in class that it defines."""
+    module = importlib.import_module(module_name)
+    own = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Plugin) and value.__module__ == module.__name__
+    ]
+    names = [kind.__name__ for kind in own]
+    assert len(own) == 1, f"{module_name} must define exactly one plug-in class, has {names or 'none'}"
+    return own[0]
+
+
+@cache
+def members(package: str) -> Members:
+    """Return name -> class for every file of `package` ("harness.cells")."""
+    return Members(package)
 
 
 def lookup(kind: str, name: object) -> type[Plugin]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -162,9 +163,9 @@ class Trial(BaseModel):
         return self.model_copy(update=changes)
 
     def check(self) -> None:
-        """Raise UserError for settings that are each allowed but not together: all of them at once."""
+        """Raise UserError for settings that are each allowed but not together, and for absent data: all at once."""
         task, cell = self.build_task(), self.build_cell()
-        faults = []
+        faults = [replace(fault, what=f"task '{self.task['name']}': {fault.what}") for fault in task.absent()]
         allowed = ("auto", *cell.kernels)
         if self.kernel not in allowed:
             what = f"kernel: cell '{self.cell['name']}' has no {self.kernel!r} kernel"

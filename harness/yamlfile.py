@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
-from harness.errors import Fault, UserError, nearest
+from harness import textfile
+from harness.errors import Fault, UserError
 from harness.wording import dotted, plain, shown
 
 MAX_BYTES = 1_000_000
@@ -40,11 +39,13 @@ _CONSTANTS = {word: value for name, value in (("null", None), ("true", True), ("
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data, and the line of each part."""
+    """Plain data, the line of each part, and the faults of single values: what stands at such a key means nothing."""
 
     source: str
     data: Any
     lines: dict[Key, int]
+    faults: tuple[Fault, ...] = ()
+    unread: frozenset[Key] = frozenset()
 
     def line(self, key: Key) -> int:
         """Line of a key or list element, counted from 1; of the nearest part around it where it is absent."""
@@ -56,17 +57,27 @@ class Document:
 
 
 def read(path: str | Path) -> Document:
-    """Return the document in a file, or raise UserError with every fault of it."""
+    """Return the document in a file with the faults of its values, or raise UserError where it cannot be read on."""
     source = plain(str(path))
-    return parse(_decode(_read_bytes(Path(path), source), source), source)
+    return _parsed(textfile.read(Path(path), source, MAX_BYTES), source)
 
 
 def parse(text: str, source: str, python_numbers: bool = False) -> Document:
-    """Return the document in a text; `source` names it in faults. `python_numbers` reads `1e-3` as Python does."""
+    """Return the document in a text, or raise UserError with every fault of it; `source` names it in them.
+
+    `python_numbers` reads `1e-3` as Python does.
+    """
+    document = _parsed(text, source, python_numbers)
+    if document.faults:
+        raise UserError(document.faults)
+    return document
+
+
+def _parsed(text: str, source: str, python_numbers: bool = False) -> Document:
     builder = _Builder(source, python_numbers)
-    root = None
     try:
         root = builder.feed(text)
+        return Document(source, root, builder.lines, tuple(builder.faults), frozenset(builder.unread))
     except yaml.MarkedYAMLError as error:
         builder.faults.append(_syntax_fault(error, source))
     except yaml.reader.ReaderError as error:
@@ -75,50 +86,11 @@ def parse(text: str, source: str, python_numbers: bool = False) -> Document:
         builder.faults.append(Fault(what, _place(source, line), remedy="remove it, or write it in quotes as \\x.."))
     except _TooMuch:
         pass
-    if builder.faults:
-        raise UserError(builder.faults)
-    return Document(source, root, builder.lines)
+    raise UserError(builder.faults)
 
 
 def _place(source: str, line: int, key: Key = ()) -> str:
     return f"{source}:{line}: {dotted(key)}" if key else f"{source}:{line}"
-
-
-def _read_bytes(path: Path, source: str) -> bytes:
-    """Read a regular file of a sensible size; the size is asked before a byte is read."""
-
-    def refuse(what: str, remedy: str = "") -> NoReturn:
-        raise UserError(Fault(what, source, remedy=remedy))
-
-    try:
-        info = os.stat(path)
-        if stat.S_ISDIR(info.st_mode):
-            refuse("this is a folder, not a file", "name a YAML file in it")
-        if not stat.S_ISREG(info.st_mode):  # a pipe or a device could be read for ever
-            refuse("not a regular file", "save it as a file first")
-        if info.st_size > MAX_BYTES:
-            refuse(f"{info.st_size:,} bytes; a benchmark file has at most {MAX_BYTES:,}", "check the path")
-        with open(path, "rb") as file:
-            return file.read(MAX_BYTES)
-    except FileNotFoundError:
-        refuse("no such file", nearest(source, map(str, path.parent.glob("*.yaml"))) or "harness list")
-    except ValueError:  # NUL in the path
-        refuse("not a possible file name")
-    except OSError as error:
-        refuse(f"cannot be read: {error.strerror}")
-
-
-def _decode(content: bytes, source: str) -> str:
-    """Decode UTF-8, with or without byte-order mark, and refuse NUL bytes."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(Fault("not UTF-8 text", _place(source, line), remedy="save it as UTF-8")) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(Fault("contains a NUL byte: not a text file", _place(source, line)))
-    return text
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, source: str) -> Fault:
@@ -142,6 +114,7 @@ class _Builder:
         self.python_numbers = python_numbers
         self.faults: list[Fault] = []
         self.lines: dict[Key, int] = {}
+        self.unread: set[Key] = set()
         self.values = self.depth = 0
 
     def feed(self, text: str) -> Any:
@@ -160,6 +133,7 @@ class _Builder:
     def refuse(self, what: str, event: Event, key: Key, remedy: str = "") -> None:
         """Note a fault; after too many of them the rest would only be noise."""
         self.faults.append(Fault(what, _place(self.source, event.start_mark.line + 1, key), remedy=remedy))
+        self.unread.add(key)
         if len(self.faults) >= MAX_FAULTS:
             raise _TooMuch
 

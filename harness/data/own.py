@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from harness.errors import Fault, UserError
 from harness.tasks.base import Split
+
+CLOCK_TICK = 2.0
+"""Seconds in which some file systems give two changes of a file one time."""
 
 
 def is_path(data: str) -> bool:
@@ -25,13 +30,23 @@ def files(data: str) -> list[Path]:
 
 
 def content_hash(data: str) -> str:
-    """Hash of names and content of the files at a path."""
+    """Hash of names and content of the files at a path; each is read anew when its size, time or place changes."""
     root, digest = Path(data).expanduser(), hashlib.sha256()
     for path in files(data):
+        about = path.stat()
+        settled = time.time() - about.st_mtime > CLOCK_TICK
+        hash_of = _settled_hash if settled else _file_hash
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(hash_of(path, about.st_size, about.st_mtime_ns, about.st_ino))
     return digest.hexdigest()
+
+
+def _file_hash(path: Path, *_: int) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+_settled_hash = cache(_file_hash)  # every trial of a sweep asks for it
 
 
 def dealt(names: Sequence[str]) -> dict[str, Split]:

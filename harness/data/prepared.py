@@ -6,16 +6,17 @@ A folder of the cache for each key (source hashes, settings, the code that prepa
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import inspect
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import numpy as np
 
 from harness.data import sources
 from harness.data.check import check_examples
+from harness.errors import Fault, UserError
+from harness.files import acquire, explained, make_folder, release
 from harness.tasks.base import SPLITS, Examples, Shape, Split
 
 FORMAT = 1
@@ -84,21 +87,42 @@ class _Texts(Sequence):
         return self.column[int(index)].as_py()
 
 
-def prepared(
-    key: dict[str, Any], files: Sequence[str], task: type, make: Callable[[], Content], cache: Path | None = None
-) -> Prepared:
-    """Open what `make` prepares from `files` ("source/file") under these settings; make it if it is not there."""
+@dataclass(frozen=True)
+class Place:
+    """The folder of what is prepared under some settings, and all that decides its content."""
+
+    folder: Path
+    of: dict[str, Any]
+
+    def ready(self) -> bool:
+        """Whether it was prepared; no, where the folder cannot even be looked at."""
+        return os.path.isdir(self.folder)
+
+
+def place_of(key: dict[str, Any], files: Sequence[str], task: type) -> Place:
+    """Name the folder of what `task` prepares from `files` ("source/file") under the settings `key`."""
     hashes = {name: sources.find(name.partition("/")[0]).files[name.partition("/")[2]].sha256 for name in files}
-    whole = {"format": FORMAT, "key": key, "files": hashes, "code": _code(task)}
-    name = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
-    folder = (cache or sources.cache_folder()) / "prepared" / f"{key['task']}-{name}"
-    if not folder.exists():
-        with _alone(folder):
-            if not folder.exists():
-                _store(make(), folder, whole)
-    return Prepared.open(folder)
+    of = {"format": FORMAT, "key": key, "files": hashes, "code": _code(task)}
+    name = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:16]
+    return Place(sources.cache_folder() / "prepared" / f"{key['task']}-{name}", of)
 
 
+def prepared(place: Place, make: Callable[[], Content]) -> Prepared:
+    """Open what `make` prepares at a place; make it if it is not there. Raises Stopped where it cannot be written."""
+    if not place.ready():
+        with _alone(place.folder):
+            if not place.ready():
+                print(f"preparing the data of {place.of['key']['task']}, once", file=sys.stderr, flush=True)
+                content = make()
+                with explained(f"the data of {place.of['key']['task']}", place.folder.parent):
+                    _store(content, place)
+    return _opened(place.folder)
+
+
+_opened = cache(Prepared.open)  # a folder never changes, and vocabularies are long
+
+
+@cache
 def _code(task: type) -> str:
     """Hash of the files that define the task and the readers beside this one: other code, other data."""
     paths = {Path(inspect.getfile(base)) for base in task.__mro__ if base.__module__.startswith("harness.tasks")}
@@ -108,19 +132,30 @@ def _code(task: type) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Keep others from preparing the same inside; what a killed process left of it is removed first."""
+    lock = folder.with_suffix(".lock")
+    try:
+        make_folder(folder.parent)
+        descriptor = acquire(lock)
+    except OSError as error:
+        what, remedy = f"cannot write prepared data: {error.strerror}", "set HARNESS_CACHE to a folder of yours"
+        raise UserError(Fault(what, where=str(folder.parent), remedy=remedy)) from error
+    try:
+        for leftover in folder.parent.glob(f".{folder.name}-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         yield
+    finally:
+        release(lock, descriptor)
 
 
-def _store(content: Content, folder: Path, whole: dict[str, Any]) -> None:
+def _store(content: Content, place: Place) -> None:
+    folder, task = place.folder, place.of["key"]["task"]
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for split in SPLITS:
-            check_examples(content.splits[split], content.shape, f"{whole['key']['task']}, {split} split")
+            check_examples(content.splits[split], content.shape, f"{task}, {split} split")
             _write(content.splits[split], temporary / f"{split}.arrow")
-        about = {"shape": asdict(content.shape), "floor": content.floor, "facts": content.facts, "of": whole}
+        about = {"shape": asdict(content.shape), "floor": content.floor, "facts": content.facts, "of": place.of}
         with (temporary / "facts.json").open("w") as file:
             json.dump(about, file)
             file.flush()

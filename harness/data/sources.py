@@ -13,6 +13,7 @@ import io
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -98,9 +99,15 @@ def mirrored(name: str, file: str) -> Path | None:
     return found if found is not None and found.is_file() else None
 
 
-def here(name: str) -> bool:
-    """Whether every file of a data set is on this machine."""
-    return all(cached(name, file).exists() or mirrored(name, file) for file in find(name).files)
+def here(name: str, files: Iterable[str] = ()) -> bool:
+    """Whether these files of a data set, or else all, are on this machine."""
+    return all(cached(name, file).exists() or mirrored(name, file) for file in files or find(name).files)
+
+
+def absent(name: str) -> Fault:
+    """What to say where a data set is not here."""
+    remedy = f"harness data fetch {name}, or set HARNESS_DATA_MIRROR to a folder that holds a copy in {name}/"
+    return Fault(f"data set {name!r} is not on this machine", remedy=remedy)
 
 
 def path(name: str, file: str) -> Path:
@@ -109,7 +116,7 @@ def path(name: str, file: str) -> Path:
     if not place.exists():
         packed = mirrored(name, file)
         if packed is None:
-            raise UserError(Fault(f"data set {name!r} is not on this machine", remedy=f"harness data fetch {name}"))
+            raise UserError(absent(name))
         with files.explained(f"data set {name!r}", place.parent):
             files.replace(place, content(find(name).files[file], packed.read_bytes(), str(packed)))
     return place

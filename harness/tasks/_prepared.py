@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from harness.data import sources
 from harness.data.own import content_hash, is_path
-from harness.data.prepared import Content, Prepared, prepared
-from harness.errors import nearest
+from harness.data.prepared import Content, Place, Prepared, place_of, prepared
+from harness.errors import Fault, nearest
 from harness.tasks.base import Examples, Shape, Split, Task
 
 
@@ -58,12 +59,23 @@ class PreparedTask(Task):
         return {**super().plain(), **({"sha256": content_hash(self.data)} if self.own else {})}
 
     @cached_property
-    def ready(self) -> Prepared:
-        """The prepared data, opened; prepared now if no trial of this machine has done it."""
+    def place(self) -> Place:
+        """Where the prepared data lie, or will."""
         key = {"task": self.plugin_name(), **self.key()}
         if self.own:
             key["sha256"] = content_hash(self.data)
-        return prepared(key, self.sets.get(self.data, ()), type(self), self.prepare)
+        return place_of(key, self.sets.get(self.data, ()), type(self))
+
+    @cached_property
+    def ready(self) -> Prepared:
+        """The prepared data, opened; prepared now if no trial of this machine has done it."""
+        return prepared(self.place, self.prepare)
+
+    def absent(self) -> list[Fault]:
+        files: dict[str, list[str]] = {}
+        for file in () if self.own or self.place.ready() else self.sets[self.data]:
+            files.setdefault(file.partition("/")[0], []).append(file.partition("/")[2])
+        return [sources.absent(name) for name, wanted in files.items() if not sources.here(name, wanted)]
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -120,6 +120,10 @@ class Task(Plugin):
     def load(self, split: Split, seed: int) -> Examples:
         """Return one split. Only the synthetic training split may depend on `seed`; validation and test never do."""
 
+    def absent(self) -> list[Fault]:
+        """What must be brought to this machine before data can be read, and how."""
+        return []
+
     @abstractmethod
     def floor(self) -> float:
         """What the best guess that ignores the input scores on the test split, by formula or by count; of series what

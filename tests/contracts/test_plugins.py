@@ -229,9 +229,8 @@ def test_a_file_that_is_not_one_plugin_says_so(tmp_path, run_python, code, says)
     shutil.copytree(PACKAGE, tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
     name, other = next(iter(registry.members("harness.cells").items()))
     (tmp_path / "harness" / "cells" / "broken.py").write_text(code.format(name.replace("-", "_"), other.__name__))
-    process = run_python(
-        "from harness import registry; registry.members('harness.cells')", cwd=tmp_path, env={"PYTHONPATH": "."}
-    )
+    code = "from harness import registry; registry.members('harness.cells')['broken']"
+    process = run_python(code, cwd=tmp_path, env={"PYTHONPATH": "."})
     _, err = process.communicate(timeout=60)
     assert re.search(rf"AssertionError: harness.cells.broken must define exactly one plug-in class, {says}", err)
 

@@ -85,6 +85,31 @@ def test_all_faults_of_a_file_and_of_the_command_come_at_once(here: Path, refuse
     assert said.count("error: ") == 4 and all(f"error: {place}: " in said for place in places)
 
 
+def test_a_value_that_cannot_be_read_hides_no_other_fault_and_is_one_fault(
+    here: Path, refused: Callable[..., str]
+) -> None:
+    (here / "x.yaml").write_text("""\
+question: Is everything said at once?
+set: {hidden_size: 0, learning_rate: 1e-3, layers: !!str 2, threads: [010, -1]}
+sweep:
+  - task: {name: digits, steps: 9}
+    cell: &a [elmann]
+    cell: gru
+  - *a
+  - task: adding
+    cell: gru
+    kernel: scan
+    examples: 64
+""")
+    said = refused("run", "x.yaml")
+    places = [line.removeprefix("error: x.yaml:").partition(": ")[2] for line in said.splitlines() if "error" in line]
+    keys = [place.partition(": ")[0] for place in places]
+    assert keys == [
+        "set.learning_rate", "set.layers", "set.threads[0]", "sweep[0].cell", "sweep[0].cell", "sweep[1]",
+        "set.hidden_size", "set.threads[1]", "sweep[0].task.steps",
+    ]  # fmt: skip
+
+
 def test_a_file_of_100_megabytes_is_answered_at_once(here: Path, refused: Callable[..., str]) -> None:
     with (here / "x.yaml").open("wb") as file:
         file.write(b"a: 1\n")
