@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field as Limits
 
-from harness import claimfile, match, yamlfile
+from harness import match, yamlfile
+from harness.claims import reading
 from harness.errors import Fault, UserError
 from harness.grid import Grid, Key, Reader
 from harness.match import Matched
@@ -97,7 +98,7 @@ def _sweeps(top: dict[str, Any], reader: Reader) -> tuple[list[Sweep], list[tupl
         found.append(Sweep(grids, seeds, matched))
     parts = _parts(top, reader)
     for part, at in parts:
-        grids = _grids(part, claimfile.KEYS, reader, shared, at)
+        grids = _grids(part, reading.KEYS, reader, shared, at)
         own = _seeds(part["seeds"], reader, (*at, "seeds")) if "seeds" in part else seeds
         found.append(Sweep(grids, own))
     return found, parts
@@ -116,7 +117,7 @@ def _parts(top: dict[str, Any], reader: Reader) -> list[tuple[dict[str, Any], Ke
     for written, at in reader.each(top["claims"], ("claims",)) if "claims" in top else []:
         part = reader.mapping(written, at, "a claim: its sentence, sweep and checks")
         if isinstance(written, dict):
-            _known(part, claimfile.KEYS, reader, at)
+            _known(part, reading.KEYS, reader, at)
             found.append((part, at))
     return found
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.cells.base import Cell
 from harness.data.batches import Batch
 from harness.metrics import METRICS
-from harness.models.base import Windows
+from harness.models.base import Profile, Windows
 from harness.models.build import build_model
 from harness.models.clipping import Clipped, clip
 from harness.models.diagnose import first_non_finite, largest_gradient
@@ -42,7 +42,7 @@ class Failure:
 
 
 class Update(NamedTuple):
-    """What one update did. `gradient`: (lags, norms (layers, lags)) where the update was watched."""
+    """What one update did. `gradient`: by lag, where the update was watched."""
 
     loss: float
     clipped: Clipped
@@ -50,7 +50,7 @@ class Update(NamedTuple):
     tokens: int
     padded_tokens: int
     examples: int
-    gradient: tuple[list[int], Tensor] | None
+    gradient: Profile | None
 
 
 @dataclass(slots=True)

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import claimfile, match
-from harness.claims import Claim
+from harness import match
+from harness.claims import Claim, reading
 from harness.draft import MAX_TRIALS, Sweep, read
 from harness.errors import Fault, UserError
 from harness.grid import PLUGINS, Grid, Key, Reader, normalised
@@ -68,8 +68,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
 
 def _claim(part: dict[str, Any], trials: tuple[Trial, ...] | None, reader: Reader, key: Key) -> Claim:
     """Return a claim with its trials and checks; None: its sweep is at fault."""
-    source, text = (claimfile.text(part, name, reader, key) for name in ("source", "claim"))
-    return Claim(text, source, trials or (), claimfile.checks(part, trials, reader, key))
+    source, text = (reading.text(part, name, reader, key) for name in ("source", "claim"))
+    return Claim(text, source, trials or (), reading.checks(part, trials, reader, key))
 
 
 def _expand(sweep: Sweep, reader: Reader) -> tuple[Trial, ...] | None:

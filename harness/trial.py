@@ -134,8 +134,9 @@ class Trial(BaseModel):
         """Return the same computation with every setting that cannot matter set to its neutral value.
 
         A cell without state has no BPTT length and no second direction; a window as long as the sequence is the
-        whole sequence; dropout acts between layers, so one layer has none. A decoder's gradient goes back once, so no
-        stride; without a decoder there is no attention and no beam.
+        whole sequence; dropout acts between layers, so one layer has none. Where all is differentiated at once (a
+        decoder, two directions, a loss over all steps), there is no stride; without a decoder there is no attention and
+        no beam.
         """
         task, cell = self.build_task(), self.build_cell()
         changes: dict[str, Any] = {"task": task.plain(), "cell": cell.plain()}
@@ -148,9 +149,9 @@ class Trial(BaseModel):
             changes["bptt_length"] = None
         if self.bptt_stride == self.bptt_length or changes.get("bptt_length", self.bptt_length) is None:
             changes["bptt_stride"] = None
-        if task.written:
+        if task.written or task.over_steps or self.bidirectional:
             changes["bptt_stride"] = None
-        else:
+        if not task.written:
             changes |= {"attention": "none", "beam_width": 1}
         if task.stream:
             changes["batching"] = "shuffled"

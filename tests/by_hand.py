@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from harness import registry
 from harness.cells.base import Cell
-from harness.models.layer import Layer
-from harness.models.stack import Stack
+from harness.models.by_lag import Look
+from harness.models.layer import Layer, Mark
+from harness.models.ragged import unroll
+from harness.models.stack import Stack, StackState
 
 
 def every_cell() -> dict[str, Cell]:
@@ -85,6 +87,20 @@ def unrolled(
             below_BH = state[0] if state else below_BH
         outputs.append(below_BH)
     return torch.stack(outputs, 1), found
+
+
+def in_windows(stack: Stack, x_BTD: Tensor, lengths_B: Tensor, pieces: list[int]) -> Tensor:
+    """Output (B, T, ...) of a stack, the gradient cut between pieces of these lengths."""
+    cuts = list(itertools.accumulate(pieces[:-1]))
+    return unroll(stack, x_BTD, stack.zero_state(len(x_BTD)), lengths_B, (), cuts, ends=False).output_BTH
+
+
+def by_lag(
+    loss: Tensor, start: StackState, marks: list[list[Mark]], steps: int, directions: int = 1
+) -> tuple[list[int], Tensor]:
+    """|dL/dstate| at every mark and at the start, where all sequences have as many steps."""
+    lags, ends_B = [*(steps - mark.step for mark in marks[0][::-1]), steps], torch.full((len(start[0][0]),), steps)
+    return Look(ends_B, ends_B, lags).read(loss, marks, [{0: state} for state in start[::directions]])
 
 
 def gradients(module: nn.Module) -> list[Tensor]:

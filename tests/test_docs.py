@@ -18,7 +18,7 @@ README = ROOT / "README.md"
 DOCUMENTS = sorted(path for folder in (".", "benchmarks", "cluster") for path in (ROOT / folder).glob("*.md"))
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 VERBS = typer.main.get_command(cli.app).commands
-SERVES_ONE = {"files.py", "sealed.py", "overview.py", "claimfile.py"}
+SERVES_ONE = {"files.py", "sealed.py", "overview.py"}
 """Modules that the tree may leave out: the hands of the store, of the command and of the specification."""
 HERE = re.compile(r"/(work|root|home|Users|mnt)/\w")
 

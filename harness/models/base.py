@@ -17,6 +17,8 @@ from harness.models.stack import Stack, StackState
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(answers, targets) -> sum over what is due."""
+Profile = tuple[list[int], Tensor]
+"""(lags, norms (layers, lags)) of |dL/dstate|."""
 
 
 class Windows(NamedTuple):
@@ -31,10 +33,10 @@ class Windows(NamedTuple):
 
 
 class Backward(NamedTuple):
-    """What a backward pass leaves: the mean loss, and (lags, norms (layers, lags)) of the gradient where watched."""
+    """What a backward pass leaves: the mean loss, and the gradient by lag where watched."""
 
     loss: float
-    gradient: tuple[list[int], Tensor] | None
+    gradient: Profile | None
 
 
 class Driven(NamedTuple):

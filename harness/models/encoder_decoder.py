@@ -16,11 +16,12 @@ from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
 from harness.models.attention import DotAttention, Memory
 from harness.models.base import Backward, Driven, Loss, Model, Windows
+from harness.models.by_lag import Look
 from harness.models.decoding import Step, beam, greedy
 from harness.models.diagnose import first_bad_mark
 from harness.models.objectives import IGNORE, due
 from harness.models.precision import weight_dtype
-from harness.models.ragged import Unrolled, edges_at, gradient_by_own_lag, lag_points, unroll
+from harness.models.ragged import Unrolled, unroll
 from harness.models.stack import Stack, StackState
 from harness.models.unroll import leaf
 from harness.tasks.base import END, Task
@@ -135,21 +136,19 @@ class EncoderDecoder(Model):
         cuts = {side: list(range(windows.length or n, n, windows.length or n)) for side, n in steps.items()}
         side, lengths_B = ("target", written_B) if self.reads_one_step else ("source", batch.lengths)
         direct = side == "source" and self.attention is not None  # a way back that no cut closes
-        reach_B = lengths_B if direct or not windows.length else (lengths_B - 1) % windows.length + 1
-        lags = lag_points(int(reach_B.max())) if windows.watch and self.remembers else []
-        edges = {name: edges_at(lengths_B, lags) if name == side else () for name in steps}
-        source, starts = self.read(batch, edges["source"], cuts["source"], bool(lags))
+        look = Look.back_to([] if direct else cuts[side], lengths_B) if windows.watch and self.remembers else None
+        edges = {name: look.edges if look and name == side else () for name in steps}
+        source, starts = self.read(batch, edges["source"], cuts["source"], bool(look))
         forced_BUD = self._dropped(self.target_embedding(self._shifted(targets_BU)), self.input_dropout)
-        run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(lags), False)
+        run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(look), False)
         answers_BUO = self.read_out(run.output_BTH, self.look_back(source, batch.lengths))
         loss, gradient = loss_of(answers_BUO, targets_BU) / max(1, due(targets_BU)), None
-        if lags:
+        if look:
             row = torch.arange(len(targets_BU), device=targets_BU.device)
             at_B = written_B - 1 if self.reads_one_step else torch.zeros_like(written_B)
             one = loss_of(answers_BUO[row, at_B], targets_BU[row, at_B]) / len(targets_BU)
             watched = run if self.reads_one_step else source
-            lags, norms = gradient_by_own_lag(one * windows.scale, watched, lengths_B, reach_B, lags)
-            gradient = lags, norms / windows.scale
+            gradient = look.read(one, watched.marks, watched.begun, windows.scale)
         backward(loss)
         return Backward(float(loss.detach()), gradient)
 

@@ -73,13 +73,11 @@ class Layer(nn.Module):
         """Return the state before the first step: zeros, one (B, H) per state of the cell."""
         return tuple(self.weight_ih.new_zeros(batch, self.hidden) for _ in self.cell.states)
 
-    def forward(
-        self, x_BTD: Tensor, state: State, pieces: Sequence[int], detach: bool = False
-    ) -> tuple[Tensor, State, list[Mark]]:
+    def forward(self, x_BTD: Tensor, state: State, pieces: Sequence[int]) -> tuple[Tensor, State, list[Mark]]:
         """Unroll over T steps in pieces whose lengths sum to T.
 
-        Cutting changes nothing of the forward pass. `detach` cuts the gradient too (truncated BPTT inside one
-        call). Returns output (B, T, H), the state after the last step, and a mark at the end of each piece.
+        Cutting changes nothing, neither output nor gradient. Returns output (B, T, H), the state after the last step,
+        and a mark at the end of each piece.
         """
         if not self.cell.states:
             out_BTH, _ = self.cell.step(self._weights(), F.linear(x_BTD, self.weight_ih, self.bias_ih), ())
@@ -87,8 +85,6 @@ class Layer(nn.Module):
         unroll = {"fused": self._fused, "scan": self._scan, "loop": self._loop}[self.kernel]
         outputs, marks, step = [], [], 0
         for part_BPD in x_BTD.split(list(pieces), 1) if len(pieces) > 1 else [x_BTD]:
-            if detach and step:
-                state = tuple(s.detach() for s in state)
             out_BPH, others = unroll(part_BPD, state)
             state = (out_BPH[:, -1], *others)
             step += part_BPD.shape[1]

@@ -14,10 +14,14 @@ from torch.nn import functional as F
 IGNORE = -100  # a class that is not due
 
 
+def missing(targets: Tensor) -> Tensor:
+    """Where no target is due: a class of -100, a NaN value."""
+    return targets.isnan() if targets.is_floating_point() else targets == IGNORE
+
+
 def due(targets: Tensor) -> int:
-    """Count the targets that are due: a class of -100 and a NaN value are not."""
-    missing = targets.isnan() if targets.is_floating_point() else targets == IGNORE
-    return targets.numel() - int(missing.count_nonzero())
+    """Count the targets that are due."""
+    return targets.numel() - int(missing(targets).count_nonzero())
 
 
 def cross_entropy(output_BO: Tensor, target_B: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one batch, each seen from its own end: its last state, and the gradient by lag.
+"""A stack over a batch in one call: cut where asked, and each sequence of different length seen from its own end.
 
 Shape legend: see harness/cells/base.py.
 """
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from harness.cells.base import State
 from harness.models.layer import Layer, Mark
 from harness.models.stack import Stack, StackState, flip
-from harness.models.unroll import pieces, sizes
+from harness.models.unroll import sizes
 
 
 @dataclass(frozen=True)
@@ -99,54 +99,3 @@ def _own_end(out_BTH: Tensor, marks: list[Mark], lengths_B: Tensor) -> State:
     steps = torch.tensor([mark.step for mark in marks], device=lengths_B.device)
     place_B = torch.searchsorted(steps, lengths_B)
     return (h_BH, *(torch.stack(s)[place_B, row] for s in zip(*(mark.others for mark in marks), strict=True)))
-
-
-def lag_points(span: int) -> list[int]:
-    """Return the lags at which the instrument looks: about LAG_POINTS, evenly from 0, and `span` itself."""
-    return [*(span - step for step in pieces(0, span)), span]
-
-
-def edges_at(lengths_B: Tensor, lags: Iterable[int]) -> set[int]:
-    """Return the steps that lie one of `lags` before the end of some sequence."""
-    return {length - lag for length in lengths_B.unique().tolist() for lag in lags if lag < length}
-
-
-def gradient_by_own_lag(
-    loss: Tensor, run: Unrolled, lengths_B: Tensor, reach_B: Tensor, lags: Iterable[int]
-) -> tuple[list[int], Tensor]:
-    """Return (lags, norms (layers, lags)) of |dL/dstate|, each sequence counted back from its own end.
-
-    At lag n the state n steps before the end counts of each sequence with `reach_B` >= n; it is everything that the
-    layer carries. Shorter ones have no such state, so the square is scaled by sequences in all / sequences counted:
-    the profile falls because gradients fade, not because sequences run out. Where all reach every lag this is
-    `unroll.gradient_by_lag`. Lags that none reaches are left out. `run` was unrolled with `edges_at` these lags and
-    `watch`. Keeps the graph.
-    """
-    seen = [lag for lag in lags if bool((reach_B >= lag).any())]
-    rows = [_squares(loss, marks, begun, len(lengths_B)) for marks, begun in zip(run.marks, run.begun, strict=True)]
-    norms = torch.zeros(len(rows), len(seen), dtype=torch.float64)
-    for place, lag in enumerate(seen):
-        chosen = (reach_B >= lag).nonzero()[:, 0]
-        step = lengths_B[chosen] - lag
-        for layer, squares_SB in enumerate(rows):
-            mean = squares_SB[step, chosen].mean()
-            norms[layer, place] = float((mean * len(lengths_B)).sqrt())
-    return seen, norms
-
-
-def _squares(loss: Tensor, marks: list[Mark], begun: dict[int, State], batch: int) -> Tensor:
-    """Return |dL/dstate|^2 (steps + 1, B) of one layer, for the steps that have a mark or begin a stretch."""
-    places = [(mark.step, index, part) for mark in marks for index, part in enumerate((mark.output_BPH, *mark.others))]
-    places += [(step, index, part) for step, state in begun.items() for index, part in enumerate(state)]
-    places = [place for place in places if place[2].requires_grad]
-    grads = torch.autograd.grad(loss, [part for _, _, part in places], retain_graph=True, allow_unused=True)
-    total: dict[tuple[int, int], Tensor] = {}
-    for (step, index, _), grad in zip(places, grads, strict=True):
-        if grad is not None:
-            part_BH = (grad[:, -1] if grad.ndim == 3 else grad).double()
-            # a state at a cut is held twice: by what ends there and by what goes on from it
-            total[step, index] = total[step, index] + part_BH if (step, index) in total else part_BH
-    squares_SB = loss.new_zeros(marks[-1].step + 1, batch, dtype=torch.float64)
-    for (step, _), part_BH in total.items():
-        squares_SB[step] += part_BH.square().sum(1)
-    return squares_SB

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +13,10 @@ from harness.data.batches import Batch
 from harness.models.base import Backward, Driven, Loss, Model, Windows
 from harness.models.diagnose import first_bad_mark
 from harness.models.heads import sequence_head
-from harness.models.layer import Mark
 from harness.models.objectives import due
+from harness.models.passes import at_once, by_window
 from harness.models.precision import weight_dtype
 from harness.models.stack import Stack, StackState
-from harness.models.unroll import cut, gradient_by_lag, leaf, pieces, plan, sizes
 from harness.tasks.base import Task
 from harness.trial import Trial
 
@@ -100,9 +98,9 @@ class SequenceModel(Model):
     def answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Answers (B, T, O) at each step or (B, O) for each sequence, and the targets."""
         out_BTH, states, _ = self.stack(
-            self.encode(batch.inputs), self._first_states(batch), batch.lengths, [batch.inputs.shape[1]]
+            self.encode(batch.inputs), self.first_states(batch), batch.lengths, [batch.inputs.shape[1]]
         )
-        self._carry(batch._replace(advance=None), {batch.inputs.shape[1]: states})
+        self.carry(batch._replace(advance=None), {batch.inputs.shape[1]: states})
         answers = self.read_out(out_BTH if self.each_step else self.summarise(out_BTH, batch.lengths))
         if self.over_steps is not None:
             answers = self.over_steps.decode(answers.to(self.head.weight.dtype), batch.lengths)
@@ -112,53 +110,34 @@ class SequenceModel(Model):
         """Accumulate the gradient of the mean loss, window by window, so that only one window is held in memory.
 
         A backward direction needs the whole sequence, and so does a loss over all of its steps: there the network is
-        unrolled in one call and the gradient is cut inside it.
+        unrolled in one call and the gradient is cut inside it, every `length` steps; `stride` has no meaning there.
+        Watched is the loss of the last answer that is due of each sequence, by lag in the forward direction, in the
+        last of the longest windows that has such answers.
         """
-        steps, total = batch.inputs.shape[1], 0.0
-        gradient: tuple[list[int], Tensor] | None = None
+        parts, windows = by_window, windows._replace(watch=windows.watch and self.remembers)
+        if self.stack.directions == 2 or self.over_steps is not None:
+            parts, windows = at_once, windows._replace(stride=None)
         # at least 1: a batch of which nothing is due has loss 0 and gradient 0, not 0 / 0
-        count, cuts = max(1, due(batch.targets)), plan(steps, windows, due_at_end=not self.each_step)
-        at_once = self.stack.directions == 2 or self.over_steps is not None
-        inside = [stop - fresh for _, fresh, stop in cuts] if at_once else None
-        known = {0: self._first_states(batch)}
-        if batch.resets is not None:
-            self.began = known[0]
-        keep = {edge for begin, fresh, _ in cuts for edge in (begin, fresh)} | {self._go_on_at(batch)}
-        watched = max(cuts, key=lambda window: (window[2] - window[0], window[2]))[2]  # the last one that is not short
-        ends = set(batch.lengths.tolist())
-        for begin, fresh, stop in [(0, 0, steps)] if inside else cuts:
-            # no loss is due where no sequence ends, so no gradient can come from there
-            silent = not self.each_step and not any(fresh < end <= stop for end in ends)
-            begin = fresh if silent else begin
-            watch = windows.watch and stop == (steps if inside else watched)
-            start = leaf(known[begin]) if windows.watch else cut(known[begin])
-            parts = inside or sizes(begin, stop, keep | set(pieces(begin, stop) if windows.watch else ()))
-            lengths = batch.lengths if stop - begin == steps else (batch.lengths - begin).clamp(1, stop - begin)
-            with torch.no_grad() if silent else nullcontext():
-                x_BTD = self.encode(batch.inputs if stop - begin == steps else batch.inputs[:, begin:stop])
-                out_BTH, last_states, marks = self.stack(
-                    x_BTD, start, lengths, parts, detach=bool(inside) and len(cuts) > 1
-                )
-            if stop < steps or batch.resets is not None:  # something goes on from here
-                known |= {stop: last_states} if inside else _states_at(marks, begin)
-            if silent:
-                continue
-            if fresh > begin:  # a slice of everything would cost its backward pass a copy
-                out_BTH = out_BTH[:, fresh - begin :]
-            loss, last = self._losses(out_BTH, batch, fresh, stop, ends == {steps} and stop == steps, loss_of, watch)
-            if last is not None and marks[0]:
-                lags, norms = gradient_by_lag(last * windows.scale, start, marks, stop - begin, self.stack.directions)
-                gradient = lags, norms / windows.scale
+        count, total, gradient = max(1, due(batch.targets)), 0.0, None
+        for loss, seen in parts(self, batch, loss_of, windows):
+            gradient = seen or gradient
             mean = loss / count
             backward(mean)
             total += float(mean.detach())
-        self._carry(batch, known)
         return Backward(total, gradient)
 
-    def _losses(
-        self, out_BTH: Tensor, batch: Batch, fresh: int, stop: int, whole: bool, loss_of: Loss, watch: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the loss summed over what is due in [fresh, stop) and, to `watch`, that of the last step per sequence.
+    def losses(
+        self,
+        out_BTH: Tensor,
+        batch: Batch,
+        fresh: int,
+        stop: int,
+        whole: bool,
+        loss_of: Loss,
+        ends_B: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss summed over what is due in [fresh, stop) and, to watch the answers that lie `ends_B` steps
+        behind `fresh`, their mean loss (otherwise the first again).
 
         `whole`: every sequence ends at `stop`, so that none needs to be picked out.
         """
@@ -167,14 +146,18 @@ class SequenceModel(Model):
             with torch.autocast(out_BTH.device.type, enabled=False):
                 scores_BTO = scores_BTO.to(self.head.weight.dtype)
                 loss = self.over_steps.loss(scores_BTO, batch.targets, batch.lengths)[0]
-                if not watch:
-                    return loss, None
+                if ends_B is None:
+                    return loss, loss
                 last = self.over_steps.last(scores_BTO[row, batch.lengths - 1], batch.targets, batch.lengths)
                 return loss, last / len(row)
         if self.each_step:
             answers, targets = self.read_out(out_BTH), batch.targets[:, fresh:stop]
-            at_last = loss_of(answers[:, -1:], targets[:, -1:]) / len(targets) if watch else None
-            return loss_of(answers, targets), at_last
+            loss = loss_of(answers, targets)
+            if ends_B is None:
+                return loss, loss
+            row = (ends_B > 0).nonzero()[:, 0]
+            at = ends_B[row] - 1
+            return loss, loss_of(answers[row, at], targets[row, at]) / len(row)
         if whole and self.remembers and self.stack.directions == 1:
             answers, targets = self.read_out(out_BTH[:, -1]), batch.targets
         else:
@@ -183,9 +166,9 @@ class SequenceModel(Model):
             answers = self.read_out(self.summarise(out_BTH, lengths)[ends_here])
             targets = batch.targets[ends_here]
         loss = loss_of(answers, targets)
-        return loss, loss / len(answers) if watch else None
+        return loss, loss / len(answers)
 
-    def _first_states(self, batch: Batch) -> StackState:
+    def first_states(self, batch: Batch) -> StackState:
         """Zeros, or what the stream carried so far with zeros for streams that start anew."""
         zeros = self.stack.zero_state(len(batch.inputs))
         if batch.resets is None or bool(batch.resets.all()) or self.training not in self.carried:
@@ -193,13 +176,13 @@ class SequenceModel(Model):
         new_B1 = batch.resets[:, None]
         return [tuple(s.masked_fill(new_B1, 0) for s in state) for state in self.carried[self.training]]
 
-    def _carry(self, batch: Batch, known: dict[int, StackState]) -> None:
+    def carry(self, batch: Batch, known: dict[int, StackState]) -> None:
         if batch.resets is not None and self.remembers:
-            states = known[self._go_on_at(batch)]
+            states = known[self.go_on_at(batch)]
             self.carried[self.training] = [tuple(s.detach() for s in state) for state in states]
 
     @staticmethod
-    def _go_on_at(batch: Batch) -> int:
+    def go_on_at(batch: Batch) -> int:
         """The step at which the next batch of a stream begins."""
         return batch.inputs.shape[1] if batch.advance is None else batch.advance
 
@@ -220,11 +203,3 @@ class SequenceModel(Model):
         start = self.stack.zero_state(len(batch.inputs)) if batch.resets is None else self.began
         out_BTH, _, marks = self.stack(x_BTD, start, batch.lengths, [1] * steps)
         return first_bad_mark(x_BTD, marks, out_BTH)
-
-
-def _states_at(marks: list[list[Mark]], begin: int) -> dict[int, StackState]:
-    """States by time step, from the marks of a unidirectional stack that started at `begin`."""
-    if not marks[0]:
-        return {}
-    found = [{begin + m.step: (m.output_BPH[:, -1], *m.others) for m in layer} for layer in marks]
-    return {step: [layer[step] for layer in found] for step in found[0]}

@@ -65,11 +65,11 @@ class Stack(nn.Module):
         return [direction.zero_state(batch) for layer in self.rows for direction in layer]
 
     def forward(
-        self, x_BTD: Tensor, states: StackState, lengths_B: Tensor, pieces: Sequence[int], detach: bool = False
+        self, x_BTD: Tensor, states: StackState, lengths_B: Tensor, pieces: Sequence[int]
     ) -> tuple[Tensor, StackState, list[list[Mark]]]:
         """Return output (B, T, H * directions), states after the last step, and the marks of each layer.
 
-        Marks are those of the forward direction; `pieces` and `detach` as in Layer.forward.
+        Marks are those of the forward direction; `pieces` as in Layer.forward.
         """
         ends: StackState = []
         marks: list[list[Mark]] = []
@@ -77,11 +77,11 @@ class Stack(nn.Module):
             if index and self.dropout:
                 x_BTD = F.dropout(x_BTD, self.dropout, self.training)
             ahead, *back = layer
-            out_BTH, end, found = ahead(x_BTD, states[len(ends)], pieces, detach)
+            out_BTH, end, found = ahead(x_BTD, states[len(ends)], pieces)
             ends.append(end)
             marks.append(found)
             for direction in back:
-                out_back_BTH, end, _ = direction(flip(x_BTD, lengths_B), states[len(ends)], pieces, detach)
+                out_back_BTH, end, _ = direction(flip(x_BTD, lengths_B), states[len(ends)], pieces)
                 ends.append(end)
                 out_BTH = torch.cat([out_BTH, flip(out_back_BTH, lengths_B)], 2)
             x_BTD = out_BTH

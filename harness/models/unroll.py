@@ -1,19 +1,15 @@
-"""Windows of backpropagation through time, and the gradient of the loss by lag that is read off their boundaries.
+"""Windows of backpropagation through time: where a sequence is cut, and what a cut does to the state.
 
 One mechanism (DESIGN, section 5): a sequence is unrolled piece by piece with the state carried. Not detaching at a
 boundary is full BPTT, detaching is truncated BPTT, and the gradient that arrives at a boundary is the exact total
-dL/dstate there, through torch's fused kernels as well.
+dL/dstate there, through torch's fused kernels as well (by_lag.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-from torch import Tensor
-
 from harness.models.base import Windows
-from harness.models.layer import Mark
 from harness.models.stack import StackState
 
 LAG_POINTS = 16
@@ -63,29 +59,3 @@ def cut(states: StackState) -> StackState:
 def leaf(states: StackState) -> StackState:
     """Return the same values, cut from the past, as leaves at which the gradient can be read."""
     return [tuple(s.detach().requires_grad_() for s in state) for state in states]
-
-
-def gradient_by_lag(
-    loss: Tensor, start: StackState, marks: list[list[Mark]], steps: int, directions: int = 1
-) -> tuple[list[int], Tensor]:
-    """Return (lags, norms (layers, lags)) of |dL/dstate| for a loss at the end of a window of `steps`.
-
-    The state of a layer is everything it carries, (h, c) for an LSTM; its norm is over batch and units. Lag n is the
-    state n steps before the end; the start of the window is the largest lag. Keeps the graph.
-    """
-    lags = [*(steps - mark.step for mark in marks[0][::-1]), steps]
-    rows = []
-    for layer, found in enumerate(marks):
-        groups = [[mark.output_BPH, *mark.others] for mark in found[::-1]] + [list(start[layer * directions])]
-        flat = [tensor for group in groups for tensor in group]
-        grads = iter(torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True))
-        # h of a piece is the last step of its output; the leaf at the window's start is h itself
-        rows.append([_norm([next(grads) for _ in group], last=i < len(found)) for i, group in enumerate(groups)])
-    return lags, torch.tensor(rows, dtype=torch.float64)  # 1e-45, the least of float32, is a few hundred steps away
-
-
-def _norm(grads: list[Tensor | None], last: bool) -> float:
-    h, *others = grads
-    parts = [h[:, -1] if last and h is not None else h, *others]
-    squares = [part.double().square().sum() for part in parts if part is not None]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0

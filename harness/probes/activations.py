@@ -48,10 +48,9 @@ class Activations(Probe):
     """Peak of the bytes that autograd holds for backward in one update, weights left out.
 
     Counted, not sampled from the process, so it is the same on every run: the memory that grows with the window
-    (Williams and Peng 1990: linearly). One update is enough; it is one that no other probe looks at.
+    (Williams and Peng 1990: linearly). One update is enough: the first that no other probe looks at, for looking holds
+    a little more, or the last of a trial that has none.
     """
-
-    UPDATE = 7
 
     def __init__(self, trial) -> None:
         super().__init__(trial)
@@ -60,7 +59,8 @@ class Activations(Probe):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         """Listen to what autograd saves in this one update."""
-        if batch_idx != self.UPDATE or self.samples(batch_idx):
+        last = batch_idx + 1 == pl_module.total_updates
+        if self.ledger.peak or (self.samples(batch_idx) and not last):
             return
         weights = {p.untyped_storage().data_ptr() for p in pl_module.parameters()}
 
@@ -77,5 +77,5 @@ class Activations(Probe):
         self.open.close()
 
     def observed(self) -> dict[str, Any]:
-        """Bytes; 0 where the trial was too short to count."""
+        """Bytes; 0 where the trial ended before."""
         return {"activation_bytes": self.ledger.peak}

@@ -103,6 +103,11 @@ class Task(Plugin):
         return 0
 
     @property
+    def over_steps(self) -> bool:
+        """True where the loss is over all answers of a sequence together, so that no window of it stands alone."""
+        return self.objective in ("ctc", "crf")
+
+    @property
     def written(self) -> bool:
         """True where the answer has steps of its own, which a decoder writes one by one."""
         return self.mapping in ("one-to-many", "encoder-decoder")

@@ -25,8 +25,6 @@ from written_by_hand import (
 from harness.data.batches import Batch
 from harness.models.attention import DotAttention
 from harness.models.encoder_decoder import EncoderDecoder
-from harness.models.ragged import edges_at, gradient_by_own_lag, unroll
-from harness.models.unroll import gradient_by_lag, leaf
 
 REMEMBER = [name for name in CELLS if CELLS[name].states]
 any_kernel = pytest.mark.parametrize(("name", "fused"), every_kernel(CELLS))
@@ -98,19 +96,6 @@ def test_the_gradient_by_lag_is_that_of_each_sequence_from_its_own_end(name, att
         expected = math.sqrt(sum(squares) / len(squares) * rows)
         assert float(norms[layer, lag]) == pytest.approx(expected, rel=1e-9, abs=1e-15)
     assert bool(norms.any())
-
-
-@pytest.mark.parametrize("name", REMEMBER)
-def test_where_all_are_equally_long_the_gradient_by_lag_is_the_one_of_windows(name: str) -> None:
-    stack, x_BTD, lengths_B = built(name, layers=2).encoder, noise(3, 6, 3), torch.full((3,), 6)
-    start = leaf(stack.zero_state(3))
-    out_BTH, _, marks = stack(x_BTD, start, lengths_B, [1] * 6)
-    lags, norms = gradient_by_lag(out_BTH[:, -1].square().sum(), start, marks, 6)
-    run = unroll(stack, x_BTD, leaf(stack.zero_state(3)), lengths_B, edges_at(lengths_B, lags), [], watch=True)
-    loss = run.output_BTH[:, -1].square().sum()
-    found_lags, found = gradient_by_own_lag(loss, run, lengths_B, lengths_B, lags)
-    assert found_lags == lags
-    torch.testing.assert_close(found, norms.double(), rtol=1e-6, atol=0)
 
 
 @any_kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from by_hand import assert_close, drawn, every_cell, every_kernel, noise
+from by_hand import assert_close, built, drawn, every_cell, every_kernel, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
@@ -13,7 +13,9 @@ from harness.cells.gru import GRU
 from harness.cells.irnn import IRNN
 from harness.cells.lstm import LSTM
 from harness.models.layer import Layer
+from harness.models.ragged import unroll
 from harness.models.scan import scan
+from harness.models.unroll import leaf
 
 CELLS = every_cell()
 any_kernel = pytest.mark.parametrize(("name", "fused"), every_kernel(CELLS))
@@ -102,9 +104,9 @@ def test_a_mark_holds_the_state_that_the_next_piece_starts_from(name: str, fused
 
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "loop"])
 def test_detaching_cuts_between_pieces_and_not_before_the_first(fused: bool) -> None:
-    layer, x_BTD = drawn(Layer(LSTM(), 2, 3, fused)), noise(2, 6, 2)
-    start = tuple(s.requires_grad_() for s in layer.zero_state(2))
-    out_BTH, _, _ = layer(x_BTD, start, [2, 4], detach=True)
+    stack = built(LSTM(), fused)
+    (start,) = starts = leaf(stack.zero_state(2))
+    out_BTH = unroll(stack, noise(2, 6, 2), starts, torch.tensor([6, 6]), (), [2], ends=False).output_BTH
     for steps, reached in [(2, True), (3, False)]:
         grads = torch.autograd.grad(out_BTH[:, steps - 1].sum(), start, retain_graph=True, allow_unused=True)
         assert [grad is not None and bool(grad.any()) for grad in grads] == [reached] * 2

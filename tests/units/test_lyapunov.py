@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from by_hand import drawn
+from by_hand import by_lag, drawn
 from torch import Tensor
 
 from harness import registry
@@ -21,7 +21,6 @@ from harness.cells.gru import GRU
 from harness.cells.lstm import LSTM
 from harness.models.lyapunov import growth, one_step, spectrum, systems
 from harness.models.stack import Stack
-from harness.models.unroll import gradient_by_lag
 from harness.stability import decay
 
 CELLS = {name: cell for name, cell in registry.members("harness.cells").items() if cell().states}
@@ -349,7 +348,7 @@ def test_the_largest_exponent_predicts_the_decay_of_the_gradient_by_lag(name, la
     steps, stack, x_BTD = 240, make(CELLS[name](), 3, 16, layers, 1, gain), noise(1, 240, 3, seed=1)
     start = [tuple(s.requires_grad_() for s in state) for state in stack.zero_state(1)]
     out_BTH, _, marks = stack(x_BTD, start, torch.tensor([steps]), [1] * steps)
-    lags, norms = gradient_by_lag((out_BTH[:, -1] * noise(1, 16, seed=2)).sum(), start, marks, steps)
+    lags, norms = by_lag((out_BTH[:, -1] * noise(1, 16, seed=2)).sum(), start, marks, steps)
     total = norms.square().sum(0).sqrt().tolist()
     far = [(lag, norm) for lag, norm in zip(lags, total, strict=True) if lag >= 60 and norm > 1e-150]
     measured = decay([lag for lag, _ in far], [norm for _, norm in far]).factor

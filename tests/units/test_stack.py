@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
-from by_hand import assert_close, built, drawn, every_cell, every_kernel, gradients, noise, weights
+from by_hand import assert_close, built, drawn, every_cell, every_kernel, gradients, in_windows, noise, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from harness.cells.lstm import LSTM
 from harness.models.stack import Stack, flip
@@ -38,21 +39,24 @@ def shortened(pieces: list[int], steps: int) -> list[int]:
     return [min(stop, steps) - start for start, stop in itertools.pairwise(edges) if start < steps]
 
 
+def in_one(stack: Stack, x_BTD: Tensor, lengths_B: Tensor, pieces: list[int]) -> Tensor:
+    """Output of a stack, in pieces and uncut."""
+    return stack(x_BTD, stack.zero_state(len(x_BTD)), lengths_B, pieces)[0]
+
+
 @any_kernel
-@given(
-    lengths=some_lengths, first=st.integers(1, 6), layers=st.integers(1, 3), both=st.booleans(), detach=st.booleans()
-)
+@given(lengths=some_lengths, first=st.integers(1, 6), layers=st.integers(1, 3), both=st.booleans(), cut=st.booleans())
 @settings(deadline=None, max_examples=12)
-def test_a_padded_batch_gives_what_each_sequence_gives_alone(name, fused, lengths, first, layers, both, detach) -> None:
-    stack, steps = built(CELLS[name], fused, layers, both), max(lengths)
+def test_a_padded_batch_gives_what_each_sequence_gives_alone(name, fused, lengths, first, layers, both, cut) -> None:
+    stack, steps, run = built(CELLS[name], fused, layers, both), max(lengths), in_windows if cut else in_one
     pieces = [first, steps - first] if first < steps else [steps]
     x_BTD = noise(len(lengths), steps, 2).requires_grad_()
-    out_BTH, _, _ = stack(x_BTD, stack.zero_state(len(lengths)), torch.tensor(lengths), pieces, detach)
+    out_BTH = run(stack, x_BTD, torch.tensor(lengths), pieces)
     sum(row[:n].square().sum() for row, n in zip(out_BTH, lengths, strict=True)).backward()
     found = gradients(stack)
     for row, out, grad, n in zip(x_BTD.detach(), out_BTH, x_BTD.grad, lengths, strict=True):
         alone_BTD = row[None, :n].clone().requires_grad_()
-        alone_BTH, _, _ = stack(alone_BTD, stack.zero_state(1), torch.tensor([n]), shortened(pieces, n), detach)
+        alone_BTH = run(stack, alone_BTD, torch.tensor([n]), shortened(pieces, n))
         alone_BTH.square().sum().backward()
         assert_close((out[:n], grad[:n]), (alone_BTH[0], alone_BTD.grad[0]))
         assert not bool(grad[n:].any())
@@ -94,7 +98,7 @@ def test_both_directions_equal_two_loops_by_hand(name, fused, layers, pieces) ->
         plain_BTH = torch.cat([one_way(ahead, plain_BTH), one_way(back, plain_BTH.flip(1)).flip(1)], 2)
     plain_BTH.square().sum().backward()
     expected = gradients(stack)
-    out_BTH, _, _ = stack(x_BTD, stack.zero_state(3), torch.full((3,), 5), pieces, detach=True)
+    out_BTH = in_windows(stack, x_BTD, torch.full((3,), 5), pieces)
     out_BTH.square().sum().backward()
     assert_close(out_BTH, plain_BTH)
     assert_close(gradients(stack), expected)

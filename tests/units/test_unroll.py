@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from by_hand import assert_close, built, drawn, every_cell, every_kernel, gradients, noise, unrolled
+from by_hand import assert_close, built, by_lag, drawn, every_cell, every_kernel, gradients, noise, unrolled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from harness.data.batches import Batch
 from harness.models.base import Windows
 from harness.models.objectives import mse
 from harness.models.sequence import SequenceModel
-from harness.models.unroll import LAG_POINTS, gradient_by_lag, leaf, pieces, plan, sizes, windows
+from harness.models.unroll import LAG_POINTS, leaf, pieces, plan, sizes, windows
 from harness.tasks.base import Mapping, Shape, Task
 from harness.trial import Trial
 
@@ -251,7 +251,7 @@ def test_of_two_directions_the_forward_one_is_measured(fused: bool) -> None:
     start = leaf(stack.zero_state(2))
     out_BTH, _, marks = stack(noise(2, 5, 2), start, torch.full((2,), 5), [3, 2])
     loss = out_BTH[:, -1].square().sum()
-    lags, norms = gradient_by_lag(loss, start, marks, 5, directions=2)
+    lags, norms = by_lag(loss, start, marks, 5, directions=2)
     assert lags == [0, 2, 5]
     for layer, norm in enumerate(norms[:, -1]):
         grads = torch.autograd.grad(loss, start[2 * layer], retain_graph=True)
@@ -261,7 +261,7 @@ def test_of_two_directions_the_forward_one_is_measured(fused: bool) -> None:
 def test_a_gradient_that_never_arrived_is_zero_and_none_is_lost_below_float32() -> None:
     x = torch.ones(1, 1, dtype=torch.float64)
     start = leaf([(x, x)])
-    lags, norms = gradient_by_lag((1e-60 * start[0][0]).sum(), start, [[]], steps=4)
+    lags, norms = by_lag((1e-60 * start[0][0]).sum(), start, [[]], steps=4)
     assert lags == [4]
     assert norms.tolist() == [[1e-60]]
-    assert gradient_by_lag((0 * x).sum() + 0 * start[0][1].sum(), leaf([(x,)]), [[]], 4)[1].tolist() == [[0.0]]
+    assert by_lag((0 * x).sum() + 0 * start[0][1].sum(), leaf([(x,)]), [[]], 4)[1].tolist() == [[0.0]]

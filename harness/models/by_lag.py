@@ -1,0 +1,87 @@
+"""The gradient through time, by lag: |dL/dstate| so many steps before the answer whose loss it is.
+
+Each sequence is counted back from its own answer, for in a batch they end at different steps: at a fixed time step one
+sequence's gradient has gone back far, and that of another has only begun. Shape legend: see harness/cells/base.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.cells.base import State
+from harness.models.base import Profile
+from harness.models.layer import Mark
+from harness.models.unroll import pieces
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where to look in one stretch of time: steps from its beginning to the last answer of each sequence that is due in
+    it (`ends_B`; 0: none is), and how far back of there a gradient goes (`reach_B`; -1: none starts)."""
+
+    ends_B: Tensor
+    reach_B: Tensor
+    lags: list[int]
+
+    @classmethod
+    def back_to(cls, cuts: Sequence[int], ends_B: Tensor) -> Look:
+        """Look from each end back to the last cut before it, or to the beginning: at about LAG_POINTS lags, evenly from
+        0, and at the largest that there is. Something must be due."""
+        begins = torch.tensor([0, *cuts], device=ends_B.device)
+        reach_B = (ends_B - begins[torch.searchsorted(begins, ends_B) - 1]).where(ends_B > 0, -1)
+        span = int(reach_B.max())
+        return cls(ends_B, reach_B, [*(span - step for step in pieces(0, span)), span])
+
+    @property
+    def edges(self) -> set[int]:
+        """The steps that lie one of these lags before the end of some sequence."""
+        return {end - lag for end in self.ends_B.unique().tolist() for lag in self.lags if lag < end}
+
+    def read(
+        self, loss: Tensor, marks: Sequence[list[Mark]], begun: Sequence[dict[int, State]], scale: float = 1.0
+    ) -> Profile:
+        """Return (lags, norms (layers, lags)) of |dL/dstate|, each sequence counted back from its own end.
+
+        The state of a layer is everything it carries, (h, c) for an LSTM; its norm is over batch and units. At lag n
+        the state n steps before the end counts of each sequence that a gradient reaches there. Others have no such
+        state, so the square is scaled by sequences in all / sequences counted: the profile falls because gradients
+        fade, not because sequences run out.
+
+        By layer, `marks` hold the state after the steps in `edges`, and `begun` the leaves that a stretch between two
+        cuts starts from, by step. `scale` is put on the loss and taken off again. Keeps the graph.
+        """
+        batch, lags = len(self.ends_B), self.lags
+        rows = [_squares(loss * scale, *of, batch) for of in zip(marks, begun, strict=True)]
+        norms = torch.zeros(
+            len(rows), len(lags), dtype=torch.float64
+        )  # the least of float32 is a few hundred steps away
+        for place, lag in enumerate(lags):
+            chosen = (self.reach_B >= lag).nonzero()[:, 0]
+            step = self.ends_B[chosen] - lag
+            for layer, squares_SB in enumerate(rows):
+                norms[layer, place] = float((squares_SB[step, chosen].mean() * batch).sqrt())
+        return lags, norms / scale
+
+
+def _squares(loss: Tensor, marks: list[Mark], begun: dict[int, State], batch: int) -> Tensor:
+    """Return |dL/dstate|^2 (steps + 1, B) of one layer, for the steps that have a mark or begin a stretch."""
+    places = [(mark.step, index, part) for mark in marks for index, part in enumerate((mark.output_BPH, *mark.others))]
+    places += [(step, index, part) for step, state in begun.items() for index, part in enumerate(state)]
+    places = [place for place in places if place[2].requires_grad]
+    grads = torch.autograd.grad(loss, [part for _, _, part in places], retain_graph=True, allow_unused=True)
+    total: dict[tuple[int, int], Tensor] = {}
+    for (step, index, _), grad in zip(places, grads, strict=True):
+        if grad is not None:
+            # h of a piece is the last step of its output; a leaf is h itself
+            part_BH = (grad[:, -1] if grad.ndim == 3 else grad).double()
+            # a state at a cut is held twice: by what ends there and by what goes on from it
+            total[step, index] = total[step, index] + part_BH if (step, index) in total else part_BH
+    last = max([*begun, *(mark.step for mark in marks)])
+    squares_SB = loss.new_zeros(last + 1, batch, dtype=torch.float64)
+    for (step, _), part_BH in total.items():
+        squares_SB[step] += part_BH.square().sum(1)
+    return squares_SB
