@@ -10,6 +10,7 @@ from pydantic import Field
 
 from harness.data import floors
 from harness.data.read_answers import own_answered, scitldr
+from harness.data.read_reports import reports
 from harness.data.read_subwords import Subwords
 from harness.errors import Fault, UserError
 from harness.tasks._writing import WritingTask
@@ -36,12 +37,12 @@ class Summarization(WritingTask):
         60, ge=2, le=10_000, description="most pieces of a summary that are trained on, END included"
     )
 
-    sets: ClassVar = {"scitldr": ("scitldr/train.jsonl", "scitldr/dev.jsonl", "scitldr/test.jsonl")}
+    sets: ClassVar = {"scitldr": ("scitldr/train.jsonl", "scitldr/dev.jsonl", "scitldr/test.jsonl"), "reports": ()}
     metric: ClassVar = "rouge_1"
     also: ClassVar = ("rouge_2", "rouge_l", "perplexity")
 
     def prepare(self):
-        found = own_answered(self.data) if self.own else scitldr()
+        found = own_answered(self.data) if self.own else {"scitldr": scitldr, "reports": reports}[self.data]()
         summaries = [text for _, texts in found["train"] for text in texts]
         known = Subwords.learnt([*(source for source, _ in found["train"]), *summaries], self.pieces)
         # each summary of a text is trained on; elsewhere they are references of one example

@@ -10,7 +10,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from harness import registry
-from harness.data import read_answers
+from harness.data import read_answers, read_reports
 from harness.data.read_answers import own_answered, own_dialogues
 from harness.data.read_subwords import Subwords, plain
 from harness.errors import UserError
@@ -223,6 +223,27 @@ def test_a_user_is_read_as_the_examples_are(summaries):
 def test_lines_of_a_user_are_turns(talks):
     task = build("chatbot", talks)
     assert task.told(task.ask("Never read\nHi there.\nHello!").inputs[0]) == "Hi there.\nHello!"
+
+
+# synthetic reports
+
+
+def test_a_report_holds_its_result_and_no_result_is_both_trained_on_and_tested():
+    found = read_reports.reports()
+    assert [len(found[split]) for split in SPLITS] == [4000, 500, 500]
+    results = [{texts[0] for _, texts in found[split]} for split in SPLITS]
+    assert not results[0] & results[2] and not results[0] & results[1] and not results[1] & results[2]
+    for report, (beat, lost) in found["test"]:
+        winner, _, loser, more, _, less = beat.rstrip(".").split()
+        assert lost == f"{loser} lost {less} to {more} against {winner}." and int(more) > int(less)
+        (said,) = (one for one in report.rstrip(".").split(". ") if winner in one and loser in one)
+        assert {more, less} <= set(said.replace(",", "").split()) and 2 <= report.count(".") <= 4
+    for team in read_reports.TEAMS:
+        assert {f"{team} beat", f"beat {team}"} <= {" ".join(t.split()[i : i + 2]) for t in results[0] for i in (0, 1)}
+
+
+def test_reports_are_the_same_every_time():
+    assert read_reports.reports() == read_reports.reports()
 
 
 # what a guess scores
