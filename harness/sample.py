@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness import store
 from harness.errors import DamagedStore, Fault, UserError
 from harness.metrics import METRICS
-from harness.report.words import number, verbatim
+from harness.report.words import in_lines, number, verbatim
 from harness.store import SUFFIX, WEIGHTS
 
 if TYPE_CHECKING:
@@ -63,13 +63,9 @@ def sampled(named: str, results: Path, request: Request) -> Iterator[str]:
     if request.out is not None:
         yield f"wrote {request.out}"
     for given, wanted, answer in told:
-        rows = {"given": given, "wanted": wanted, "got": answer}
+        told_row = {"given": given, "wanted": wanted, "got": answer}
         yield ""
-        for name, text in rows.items():
-            if text is not None:
-                lines = verbatim(text).split("\n")
-                yield f"{name:<6}  {lines[0]}".rstrip()
-                yield from (f"        {line}".rstrip() for line in lines[1:])
+        yield from in_lines([{name: verbatim(text) for name, text in told_row.items() if text is not None}])
 
 
 def find(named: str, results: Path) -> Path:

@@ -22,7 +22,7 @@ from harness.tasks.base import END, Examples, Task
 
 COUNT = 5
 PROMPT, WRITTEN = 32, 64  # steps of a stream that are read, and that are written
-MOST = 600  # characters of a text
+MOST = 1_700  # characters of a text: a picture of 20 rows of 80 is not cut
 
 
 def continues(task: Task) -> bool:

@@ -14,7 +14,7 @@ from harness import registry
 
 ROOT = Path(__file__).parents[1]
 LEVELS = {
-    0: "errors registry grid override wording yamlfile textfile claims trial machine metrics record files "
+    0: "errors registry grid override wording yamlfile textfile claims trial machine metrics record references files "
     "sealed store stats stability",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",

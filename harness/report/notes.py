@@ -11,6 +11,8 @@ from harness.report.build import Report
 from harness.report.claimed import READING
 from harness.report.columns import statuses
 from harness.report.plot_tries import effort
+from harness.report.published import READING as PUBLISHED
+from harness.report.published import published
 from harness.report.table import MachineTable, Row
 from harness.report.words import NONE, clean, listing, number, plural
 
@@ -32,6 +34,7 @@ def reading(table: MachineTable, claims: bool = False) -> list[str]:
     ]
     notes += [READING] if claims else []
     notes += effort(table)
+    notes += [PUBLISHED] if any(map(published, table.groups)) else []
     kernels = {name for row in table.rows for name in row.kernels}
     if len(kernels) > 1:
         notes.append(

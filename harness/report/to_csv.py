@@ -1,5 +1,5 @@
-"""One row a variant as CSV, and one a check of a claim: full precision, METRICS names as headers, safe to open in a
-spreadsheet."""
+"""One row a variant as CSV, one a check of a claim, and one a published number: full precision, METRICS names as
+headers, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.report.build import Report
 from harness.report.card import by_position, by_window, first_event
 from harness.report.columns import counted
 from harness.report.compared import compare
+from harness.report.published import COLUMNS, published
 from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean
 from harness.stats import Summary
@@ -38,6 +39,12 @@ def render_claims(report: Report) -> str:
     """Return the CSV text of the claims: a header, then one line for each check and machine."""
     found = [line for table in report.machines for line in claimed.lines(report.findings(table), table.fingerprint)]
     return _text(claimed.COLUMNS, found)
+
+
+def render_published(report: Report) -> str:
+    """Return the CSV text of published numbers beside ours: a header, then one line for each number and machine."""
+    held = [(one, table) for table in report.machines for group in table.groups for one in published(group)]
+    return _text(COLUMNS, [one.line(table.fingerprint) for one, table in held])
 
 
 def _text(names: Sequence[str], lines: list[dict[str, object]]) -> str:

@@ -20,7 +20,9 @@ from harness.report.card import card
 from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
 from harness.report.compared import comparison
+from harness.report.examples import samples
 from harness.report.plots import across_tasks, plots
+from harness.report.published import published, why_none
 from harness.report.ranked import agreement, rankings
 from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import arrow, clean, direction, number
@@ -83,6 +85,8 @@ def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
             ("Columns of stability", meanings(card(table))),
         ],
         "reading": notes.reading(table, bool(findings)) + notes.unfinished(report, table),
+        "published": [(group.name, published(group), why_none(group)) for group in table.groups],
+        "samples": [(group.name, found) for group in table.groups if (found := samples(group))],
         "troubles": notes.troubles(table),
         "plots": [("all tasks", across_tasks(table)), *((group.name, plots(group, cells)) for group in table.groups)],
         "trials": _trials(table),

@@ -10,9 +10,11 @@ from harness.report.card import card
 from harness.report.claimed import Claimed, claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
 from harness.report.compared import comparison
+from harness.report.examples import samples
+from harness.report.published import published, why_none
 from harness.report.ranked import Ranking, agreement, rankings
 from harness.report.table import MachineTable, TaskGroup
-from harness.report.words import direction, number
+from harness.report.words import direction, in_lines, number
 
 _SPECIAL = re.compile(r"[\\`*|~$&<>]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 
@@ -44,6 +46,7 @@ def _machine(report: Report, table: MachineTable) -> list[str]:
         if beside := comparison(table, group):
             parts += [f"Against the best on {escape(group.name)}:", _table(beside, group)]
         parts += [f"Stability on {escape(group.name)}:", _table(card(table, group), group)]
+        parts += [*_published(group), *_samples(group)]
     found = rankings(table, report.matched)
     for ranking in found:
         parts += [f"### {escape(ranking.title)}", _plain(ranking)]
@@ -69,6 +72,24 @@ def _claim(claim: Claimed) -> str:
     return "\n".join([*lines, *(f"  * {escape(line)}" for line in claim.evidence)])
 
 
+def _published(group: TaskGroup) -> list[str]:
+    """Published numbers beside ours."""
+    held = [one.texts for one in published(group)]
+    if held:
+        lines = [[*map(escape, held[0])], ["---"] * len(held[0]), *([*map(escape, one.values())] for one in held)]
+        return [f"Published on {escape(group.name)}:", _lines(lines)]
+    return [f"Nothing published: {escape(why)}."] if (why := why_none(group)) else []
+
+
+def _samples(group: TaskGroup) -> list[str]:
+    """Samples as they are, in a fence that none of their lines can close."""
+    if (found := samples(group)) is None:
+        return []
+    lines = in_lines(found.rows)
+    fence = "`" * max(3, 1 + max((len(ticks) for line in lines for ticks in re.findall("`+", line)), default=0))
+    return [f"Samples on {escape(group.name)}, {escape(found.caption)}", "\n".join([f"{fence}text", *lines, fence])]
+
+
 def _heading(group: TaskGroup) -> str:
     floor = number(group.floor, group.metric.format)
     own = ", ".join(f"{escape(k)} {escape(v)}" for k, v in group.settings.items())
@@ -79,7 +100,12 @@ def _heading(group: TaskGroup) -> str:
 def _table(found: list[Column], group: TaskGroup) -> str:
     lines = [[escape(c.title) for c in found], ["---:" if c.numeric else "---" for c in found]]
     lines += [[escape(c.text(row)) for c in found] for row in group.rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return _lines(lines)
+
+
+def _lines(rows: list[list[str]]) -> str:
+    """Rows of a table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _plain(ranking: Ranking) -> str:

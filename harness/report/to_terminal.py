@@ -13,12 +13,14 @@ from harness.report.build import Report
 from harness.report.card import card
 from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns
+from harness.report.published import published
 from harness.report.ranked import agreement, rankings
 from harness.report.table import MachineTable, TaskGroup
-from harness.report.words import direction, number
+from harness.report.words import direction, number, plural
 
 _STYLES = {
     "no better than floor": "yellow",
+    "within": "green", "short": "yellow",
     "holds": "green", "does not hold": "red", "inconclusive": "yellow",
     "diverged": "red", "exploding": "red", "vanishing": "yellow", "stable": "green",
 }  # fmt: skip
@@ -52,6 +54,7 @@ def _machine(console: Console, report: Report, table: MachineTable) -> None:
         console.print()
         console.print(_table(console.width, table, group))
         console.print(Text(answer.lead[0].upper() + answer.lead[1:], style="bold"), Text(answer.rest))
+        _published(console, group)
     ranked = rankings(table, report.matched)
     for ranking in ranked:
         console.print()
@@ -71,6 +74,21 @@ def _machine(console: Console, report: Report, table: MachineTable) -> None:
         console.print(Text(f"  {line}", style="red"))
     if len(wrong) > MOST_TROUBLES:
         console.print(Text(f"  and {len(wrong) - MOST_TROUBLES} more, in the files"))
+
+
+def _published(console: Console, group: TaskGroup) -> None:
+    """A line for each published number that is comparable; the others are counted."""
+    held = published(group)
+    for one in (one for one in held if one.verdict != "not comparable"):
+        told = one.texts
+        text = (
+            f" {told['published']}, {told['model']} ({one.reference.cite}): {told['ours']} by {told['by']}; {one.why}"
+        )
+        console.print(Text.assemble((one.verdict, _STYLES[one.verdict]), text))
+    if others := sum(one.verdict == "not comparable" for one in held):
+        console.print(
+            Text(f"{plural(others, 'published number')} not comparable: why stands in the files", style="dim")
+        )
 
 
 def _table(width: int, table: MachineTable, group: TaskGroup) -> Table:

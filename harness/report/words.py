@@ -120,3 +120,14 @@ def listing(items: Iterable[str], most: int = 6) -> str:
 def plural(count: int, noun: str) -> str:
     """Return `1 trial`, `2 trials`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def in_lines(rows: list[dict[str, str]]) -> list[str]:
+    """Return samples as lines of plain text, a blank one between two samples."""
+    out: list[str] = []
+    for row in rows:
+        out += [""] if out else []
+        for part, text in row.items():
+            first, *more = text.split("\n")
+            out += [f"{part:<6}  {first}".rstrip(), *(f"        {line}".rstrip() for line in more)]
+    return out

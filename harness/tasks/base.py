@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from harness.references import Reference
+
 Mapping = Literal["one-to-one", "one-to-many", "many-to-one", "many-to-many", "encoder-decoder"]
 Objective = Literal["cross-entropy", "mse", "binary-cross-entropy", "ctc", "crf"]
 Split = Literal["train", "valid", "test"]
@@ -96,6 +98,13 @@ class Task(Plugin):
     """True where the answer at a step is a later input, so that a backward direction would see it."""
     writes: ClassVar[str] = ""
     """Suffix of the files that `write` makes of answers (".png"); "" where answers are words alone."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Published numbers on these data, with size and protocol (harness/references/)."""
+        from harness.references import ledger
+
+        return ledger(self.plugin_name()).of(self.model_dump())
 
     @property
     def document(self) -> int:

@@ -89,7 +89,9 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
 
 def test_references_are_what_is_wanted_and_long_texts_are_cut():
     module, examples = module_of("encoder-decoder")
-    told = Examples(examples.inputs, examples.targets, examples.lengths, references=[["x" * 999, "y"]] * len(examples))
+    told = Examples(
+        examples.inputs, examples.targets, examples.lengths, references=[["x" * 9_999, "y"]] * len(examples)
+    )
     rows = json.loads(samples.observed(module, told))
     assert all(row["wanted"].startswith("xxx") and len(row["wanted"]) == samples.MOST for row in rows)
 
