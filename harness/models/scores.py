@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from harness.models.objectives import IGNORE, binary_cross_entropy, cross_entropy, due, mse
 from harness.tasks.base import Task
 
+MOST_VALUES = 1 << 24  # turned into float64 at a time: 128 MiB; a window of 10,000 words for each answer is 82 million
 References = Sequence[Sequence[str]] | None
 
 
@@ -59,7 +60,9 @@ class CrossEntropy(Score):
 
     def update(self, output_BO: Tensor, target_B: Tensor, references: References = None) -> None:
         """Add answers (..., O), any constant apart log probabilities, and targets (...)."""
-        self.total += cross_entropy(output_BO.double(), target_B)
+        rows = max(1, MOST_VALUES // output_BO.shape[-1])
+        for scores_BO, part_B in zip(output_BO.flatten(0, -2).split(rows), target_B.flatten().split(rows), strict=True):
+            self.total += cross_entropy(scores_BO.double(), part_B)
         self.due += due(target_B)
 
     def compute(self) -> Tensor:

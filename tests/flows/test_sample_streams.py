@@ -58,7 +58,9 @@ def test_a_text_is_completed(own, capsys, words, prompt, answer):
 def test_a_tune_is_continued_in_words_and_as_a_midi_file(own, capsys):
     for number in range(10):
         write_midi(own / f"{number}.mid", [np.tile(heard(SCALE), (5, 1))], 2)
-    record = trained(f"{{name: music, data: {own}, frames_per_beat: 2}}", tokens=16_000, batch_size=2, learning_rate=0.05)
+    record = trained(
+        f"{{name: music, data: {own}, frames_per_beat: 2}}", tokens=16_000, batch_size=2, learning_rate=0.05
+    )
     ask = ("--prompt", "C4+E4 D4+F4", "--length", "6", "--temperature", "0")
     expected = "E4+G4 F4+A4 C4+E4 D4+F4 E4+G4 F4+A4"
     told = said(capsys, str(record), *ask, "--out", "x.mid")

@@ -1,4 +1,4 @@
-"""Prepared data cost nothing until they are read: a stream of 100 million tokens opens at once, and no path copies it."""
+"""Prepared data cost nothing until they are read: 100 million tokens open at once, and no path copies them."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from harness.data import sources
 from harness.data.read_text import UNKNOWN, characters, cut, numbered, own_text, penn_words, words
 from harness.errors import UserError
+from harness.models.scores import score
 from harness.tasks.autocomplete import Autocomplete
 from harness.tasks.base import SPLITS
 
@@ -201,3 +203,28 @@ def test_a_prompt_to_penn_treebank_by_character_has_spaces():
     task = Autocomplete(data="ptb-char")
     assert task.told(task.ask("the company said").inputs[0]) == "the company said"
     assert penn_words("a b\n\nc") == ["a", "b", "<eos>", "<eos>", "c", "<eos>"]
+
+
+# scores
+
+
+@pytest.mark.parametrize("vocabulary", [7, 20_000])
+def test_scores_are_those_of_the_formulas_however_large_the_vocabulary(vocabulary: int):
+    """Perplexity = exp of the mean of -ln p, bits = the same over ln 2; what is not due counts nowhere."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 450, vocabulary, generator=generator)
+    targets = torch.randint(0, vocabulary, (2, 450), generator=generator)
+    targets[:, ::7] = -100
+    nats = [
+        float(torch.logsumexp(row.double(), 0) - row[place].double())
+        for row, place in zip(logits.flatten(0, 1), targets.flatten().tolist(), strict=True)
+        if place != -100
+    ]
+    mean = sum(nats) / len(nats)
+    expected = {"cross_entropy": mean, "bits_per_character": mean / math.log(2), "perplexity": math.exp(mean)}
+    for name, value in expected.items():
+        for pieces in (1, 3):
+            each = score(name, Autocomplete())
+            for part, wanted in zip(logits.chunk(pieces, 1), targets.chunk(pieces, 1), strict=True):
+                each.update(part, wanted)
+            assert float(each.compute()) == pytest.approx(value, rel=1e-12)
