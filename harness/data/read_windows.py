@@ -13,7 +13,7 @@ from harness.errors import Fault, UserError
 from harness.tasks.base import Examples
 
 Values = Literal["levels", "offsets", "returns"]
-MOST_BYTES = 2 << 30
+MOST_BYTES = 1 << 30
 """Of the training windows: a row that is in many is stored in each."""
 
 
@@ -37,6 +37,17 @@ class Plan:
     due: Sequence[int]
     each: bool
     stride: int = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Windows of one split of a series, and of the errors that the last value makes on them the sum of squares and the
+    count."""
+
+    inputs: np.ndarray  # (N, L, D)
+    targets: np.ndarray  # (N, O), or (N, L, O)
+    squares: float
+    count: int
 
 
 def check_size(rows: int, columns: int, plan: Plan, where: str) -> None:
@@ -94,9 +105,8 @@ def known_from(series: Series) -> int:
     return int(np.isnan(carried(series.values)).any(1).sum())
 
 
-def windows(read_RC: np.ndarray, scaled_RC: np.ndarray, first: int, start: int, stop: int, plan: Plan) -> list:
-    """Return inputs (N, L, D), targets (N, O) or (N, L, O), and of the errors that the last value makes the sum of
-    squares and the count, over one split of a series: forecasts of rows from `start` to before `stop`, each made once.
+def windows(read_RC: np.ndarray, scaled_RC: np.ndarray, first: int, start: int, stop: int, plan: Plan) -> Part:
+    """Return the windows of one split of a series: forecasts of rows from `start` to before `stop`, each made once.
 
     `start` is 0 for training, whose windows begin every `stride` rows, and with `each` there ask after all their rows.
     What a later split reads of the rows before it are inputs only. With `each` a forecast there is made in the second
@@ -120,16 +130,18 @@ def windows(read_RC: np.ndarray, scaled_RC: np.ndarray, first: int, start: int, 
     targets = change if plan.values != "levels" else wanted
     targets = targets.reshape(*asked.shape, steps * len(plan.due)).astype(np.float32)
     some = ~np.isnan(targets).all(axis=tuple(range(1, targets.ndim)))
-    return [inputs[some].astype(np.float32), targets[some], np.nansum(change**2), np.isfinite(change).sum()]
+    squares, count = float(np.nansum(change**2)), int(np.isfinite(change).sum())
+    return Part(inputs[some].astype(np.float32), targets[some], squares, count)
 
 
-def joined(parts: Sequence[list], name: str, plan: Plan) -> tuple[Examples, float]:
+def joined(parts: Sequence[Part], name: str, plan: Plan) -> tuple[Examples, float]:
     """Join the windows of all series; return them and the mean squared error of the last value. UserError where there
     is none."""
-    inputs, targets = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    if not len(inputs):
+    if not any(len(part.inputs) for part in parts):
         what = f"no row to forecast from {plan.lookback} rows, {plan.horizon} ahead"
         raise UserError(Fault(what, where=name, allowed="more rows than lookback and horizon together",
                               remedy="a smaller lookback or horizon"))  # fmt: skip
-    total, count = (sum(part[i] for part in parts) for i in (2, 3))
-    return Examples(inputs, targets, np.full(len(inputs), plan.lookback)), float(total / count)
+    inputs = np.concatenate([part.inputs for part in parts])
+    targets = np.concatenate([part.targets for part in parts])
+    error = sum(part.squares for part in parts) / sum(part.count for part in parts)
+    return Examples(inputs, targets, np.full(len(inputs), plan.lookback)), error

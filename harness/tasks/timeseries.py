@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,13 +13,15 @@ from harness.data import own, read_series, read_windows
 from harness.data.prepared import Content
 from harness.data.read_named_series import FILES, TARGETS, bounds, named
 from harness.data.read_series import Series
-from harness.data.read_windows import Plan, Scale, Values
+from harness.data.read_windows import Part, Plan, Scale, Values
 from harness.errors import Fault, UserError
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import SPLITS, Examples, Shape
 
 Found = tuple[list[Series], list[str]]
 """Series, and the names of their columns."""
+MOST = 24
+"""Numbers of a column that are told."""
 
 
 class Timeseries(PreparedTask):
@@ -85,7 +87,7 @@ class Timeseries(PreparedTask):
         plan = Plan(self.values, self.lookback, self.horizon, due, self.mapping == "many-to-many", self.stride)
         stops = [bounds(self.data, each) for each in series]
         read_windows.check_size(sum(stop for stop, _, _ in stops), len(columns), plan, self.data)
-        scales, parts = dict[str, list[list[float]]](), [list[Any]() for _ in SPLITS]
+        scales, parts = dict[str, list[list[float]]](), [list[Part]() for _ in SPLITS]
         for each, ends in zip(series, stops, strict=True):
             scale = read_windows.fitted(each, ends[0], self.values, columns)
             scales[each.name] = [scale.shift.tolist(), scale.unit.tolist()]
@@ -163,13 +165,15 @@ class Timeseries(PreparedTask):
         return Examples(inputs.astype(np.float32), targets, np.array([self.lookback]))
 
     def told(self, inputs):
-        """Rows that are read, of the columns that are forecast."""
-        return f"{len(inputs)} rows: {self._spelt(inputs[:, self.facts['due']])}"
+        """The last rows that are read, of the columns that are forecast."""
+        last = f", the last {MOST}" if len(inputs) > MOST else ""
+        return f"{len(inputs)} rows{last}: {self._spelt(inputs[-MOST:, self.facts['due']])}"
 
     def said(self, answer):
         """The forecast at the end of a window, or where it is one row ahead, those of all rows."""
         rows = answer.reshape(-1, self.horizon, len(self.facts["due"]))
-        return self._spelt(rows[:, 0] if self.horizon == 1 else rows[-1:].reshape(-1, rows.shape[2]))
+        rows = rows[:, 0] if self.horizon == 1 else rows[-1:].reshape(-1, rows.shape[2])
+        return self._spelt(rows[:MOST]) + " ..." * (len(rows) > MOST)
 
     def _spelt(self, rows: np.ndarray) -> str:
         """Values (R, C) of the due columns in their own units; changes with a sign; of several series, whose units
@@ -183,11 +187,6 @@ class Timeseries(PreparedTask):
             values, form = values + shift, "{:.4g}"
         elif self.values == "returns":
             values, form, end = 100 * np.expm1(values), "{:+.2f}", " %"
-        texts = [" ".join(map(form.format, column[-MOST:])) + end for column in values.T]
-        more = "... " if len(values) > MOST else ""
+        texts = [" ".join(map(form.format, column)) + end for column in values.T]
         names = [f"{self.facts['columns'][place]} " if len(due) > 1 else "" for place in due]
-        return "; ".join(f"{name}{more}{text}" for name, text in zip(names, texts, strict=True))
-
-
-MOST = 24
-"""Numbers of a column that are told."""
+        return "; ".join(name + text for name, text in zip(names, texts, strict=True))

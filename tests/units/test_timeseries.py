@@ -336,6 +336,8 @@ def test_what_is_said_has_the_units_of_the_file(own):
     assert answers == {"offsets": "{:+.4g} {:+.4g}".format(*change), "returns": "{:+.2f} {:+.2f} %".format(*share)}
     both = own(values, lookback=8, target="all", reads="all")
     assert both.said(both.load("test", 0).targets[0]).startswith("a ")
+    long = own(values, lookback=30, values="levels", horizon=2)
+    assert long.told(long.load("test", 0).inputs[0]).startswith("30 rows, the last 24: ")
     each = own(values, lookback=8, horizon=2, mapping="many-to-many")
     assert each.said(each.load("train", 0).targets[0]) == "{:.4g} {:.4g}".format(*values[8:10, 1])
     assert each.said(np.zeros((0, 2))) == ""
