@@ -18,16 +18,17 @@ LINE_EVERY = 15.0
 
 
 class TrialProgress:
-    """Counts trials and says so. Time left is what the weight (estimated cost) done so far took, for what is left."""
+    """Counts trials and says so. Time left is what the weight (estimated cost) done so far took, for what is left of
+    it, at as many trials at once as were seen; what runs is done by as much as it has run."""
 
     def __init__(self, console: Console, weights: Mapping[str, float], stored: int, lines: bool) -> None:
         """`weights`: trial id to estimated seconds, for trials to run. `lines`: print lines, draw nothing."""
         self.console, self.weights, self.stored = console, dict(weights), stored
         self.lines = lines or not console.is_terminal
         self.counts: Counter[str] = Counter()
-        self.running: set[str] = set()
-        self.weight_done = 0.0
-        self.begin = time.monotonic()
+        self.running: dict[str, float] = {}  # id -> when it began
+        self.at_once = 1
+        self.weight_done = self.seconds_done = 0.0
         self.bar: Progress | None = None
         self.task: TaskID | None = None
 
@@ -50,14 +51,16 @@ class TrialProgress:
 
     def started(self, trial: Trial) -> None:
         """A trial runs."""
-        self.running.add(trial.id)
+        self.running[trial.id] = time.monotonic()
+        self.at_once = max(self.at_once, len(self.running))
         self._update()
 
     def finished(self, trial: Trial, status: str, seconds: float) -> None:
         """A trial has its record."""
-        self.running.discard(trial.id)
+        self.running.pop(trial.id, None)
         self.counts[status] += 1
         self.weight_done += self.weights.get(trial.id, 0.0)
+        self.seconds_done += seconds
         if self.bar is not None and self.task is not None:
             self.bar.advance(self.task)
         self._update()
@@ -75,7 +78,11 @@ class TrialProgress:
         total = sum(self.weights.values())
         if not self.weight_done or self.weight_done >= total:
             return ""
-        seconds = (time.monotonic() - self.begin) * (total - self.weight_done) / self.weight_done
+        rate, now = self.seconds_done / self.weight_done, time.monotonic()
+        weights = {trial: self.weights.get(trial, 0.0) for trial in self.running}
+        left = rate * (total - self.weight_done - sum(weights.values()))
+        left += sum(max(0.0, rate * weights[trial] - (now - begin)) for trial, begin in self.running.items())
+        seconds = left / self.at_once
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         clock = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -10,17 +10,22 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import Fault, UserError
 from harness.launch.base import Display, Target, execute
 from harness.metrics import METRICS
 from harness.record import Record
 from harness.trial import Trial
 
+SCRATCH, OWNER = "harness-", "owner"
+"""How names of scratch folders begin, and the lock in each, which falls with the command that made it."""
 RETRIES = 2
 """How often a trial is started again when its process dies under it (an exception inside a trial is a record)."""
 
@@ -103,6 +108,15 @@ def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Disp
             display.finished(trial, "failed", 0.0)
 
 
+def _sweep_up() -> None:
+    """Remove the scratch folders of commands that were killed, which could not do it themselves."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{OWNER}"):
+        with suppress(OSError):  # it is in use, or another user's
+            lock = files.acquire(owner, timeout=0)
+            shutil.rmtree(owner.parent, ignore_errors=True)
+            files.release(owner, lock)
+
+
 @contextmanager
 def _local_ray(cpus: int) -> Iterator[str]:
     """Start a Ray of our own, yield a scratch folder, stop Ray and remove the folder.
@@ -110,7 +124,11 @@ def _local_ray(cpus: int) -> Iterator[str]:
     `address="local"` never joins a cluster that happens to run here. Ray listens on every interface, so it is closed
     by a token that only this process tree knows; without one, Ray would write one to the user's home.
     """
-    scratch = tempfile.mkdtemp(prefix="harness-")
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        raise UserError(Fault("this process is already connected to a Ray", remedy="--on inline"))
+    _sweep_up()
+    scratch = tempfile.mkdtemp(prefix=SCRATCH)
+    ours = files.acquire(Path(scratch, OWNER))
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
@@ -125,8 +143,6 @@ def _local_ray(cpus: int) -> Iterator[str]:
     os.environ["TMPDIR"] = scratch  # workers inherit it, so what they leave behind goes with the scratch folder
     import ray
 
-    if ray.is_initialized():
-        raise UserError(Fault("this process is already connected to a Ray", remedy="--on inline"))
     try:
         handler = signal.getsignal(signal.SIGTERM)
         ray.init(address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=scratch, log_to_driver=True)
@@ -135,4 +151,5 @@ def _local_ray(cpus: int) -> Iterator[str]:
     finally:
         ray.shutdown()
         os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
+        files.release(Path(scratch, OWNER), ours)
         shutil.rmtree(scratch, ignore_errors=True)

@@ -88,6 +88,7 @@ def throughput(rows: list[Row]) -> Plot | None:
             axes.plot(seeds, [y] * len(seeds), "o", markersize=3.5, color=color, markerfacecolor="none")
         _by_row(axes, shown)
         axes.set_xlim(left=0)
+        axes.locator_params(axis="x", nbins=5)  # numbers of seven digits, side by side
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_xlabel("useful tokens per second, one trial")
         handles = [Patch(color=color, alpha=0.6, label=short(name, 40)) for name, color in colors.items()]

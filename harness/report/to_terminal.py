@@ -1,6 +1,8 @@
-"""The report in a terminal: one rich table a task, with as many columns as fit."""
+"""The report in a terminal: a rich table a task, which goes on below where its columns do not fit side by side."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,6 +26,8 @@ _STYLES = {
     "holds": "green", "does not hold": "red", "inconclusive": "yellow",
     "diverged": "red", "exploding": "red", "vanishing": "yellow", "stable": "green",
 }  # fmt: skip
+SAID = ("floor", "score_confidence")
+"""Columns that the title and the answer say already."""
 MOST_TROUBLES = 10  # lines; the rest stands in the files
 
 
@@ -52,7 +56,8 @@ def _machine(console: Console, report: Report, table: MachineTable) -> None:
         console.print(Text(tally(findings), style="bold"))
     for group, answer in zip(table.groups, report.answers(table), strict=True):
         console.print()
-        console.print(_table(console.width, table, group))
+        for part in _tables(console.width, table, group):
+            console.print(part)
         console.print(Text(answer.lead[0].upper() + answer.lead[1:], style="bold"), Text(answer.rest))
         _published(console, group)
     ranked = rankings(table, report.matched)
@@ -91,14 +96,29 @@ def _published(console: Console, group: TaskGroup) -> None:
         )
 
 
-def _table(width: int, table: MachineTable, group: TaskGroup) -> Table:
-    """Return the table of one task, within `width` characters where its narrowest form fits at all."""
+def _tables(width: int, table: MachineTable, group: TaskGroup) -> Iterator[Table]:
+    """Yield the table of one task in parts, each within `width` characters where its narrowest form fits at all.
+
+    What the lines around it say, and the stability card beyond the main columns, is left out where it does not fit.
+    """
     floor = number(group.floor, group.metric.format)
     title = f"{group.name}: {group.metric.title}, {direction(group.higher_is_better)}, floor {floor}"
-    out = Table(title=Text(title, style="bold"), title_justify="left", header_style="dim")
     main = columns(table, group)
     rest = [column for column in card(table, group) if column.name not in {c.name for c in main}]
-    for column in (found := _fitting(width, main + rest, group)):
+    shown = _fitting(width, main + rest, group)
+    yield _table(title, shown, group)
+    variant = [column for column in main if column.weight == 0 and column.name != "score"]
+    left = [column for column in main if column not in shown and column.name not in SAID]
+    while left:
+        shown = _fitting(width, variant + left, group)
+        shown = shown if len(shown) > len(variant) else [*variant, left[0]]
+        yield _table(f"{group.name}, continued", shown, group)
+        left = [column for column in left if column not in shown]
+
+
+def _table(title: str, found: list[Column], group: TaskGroup) -> Table:
+    out = Table(title=Text(title, style="bold"), title_justify="left", header_style="dim")
+    for column in found:
         justify = "right" if column.numeric else "left"
         out.add_column(Text(column.title), justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
     for row in group.rows:

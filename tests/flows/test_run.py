@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -134,14 +136,22 @@ def test_a_missing_wandb_run_is_written_by_the_next_command(finished: Path) -> N
     assert len(list((finished / "results" / "tiny" / "wandb").glob(f"offline-run-*-{trial_id}"))) == 1
 
 
-def test_kill_dash_nine_at_any_moment_loses_and_repeats_nothing(finished: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files, of a short name: those of sockets below it are limited."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def test_kill_dash_nine_at_any_moment_loses_and_repeats_nothing(finished: Path, tmp_path: Path, scratch: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
     kept: dict[str, tuple[int, int]] = {}
     for _ in range(2):
         command = [sys.executable, "-m", "harness", "run", str(finished / "tiny.yaml"), "--results", str(tmp_path)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        env = os.environ | {"TMPDIR": str(scratch)}
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
         deadline = time.monotonic() + 120
         wanted = len(kept) + rng.randint(1, 3)  # kill once this many records are there, somewhere inside the next trial
         while len(stamps(tmp_path)) < min(wanted, TRIALS - 1) and process.poll() is None:
@@ -153,8 +163,9 @@ def test_kill_dash_nine_at_any_moment_loses_and_repeats_nothing(finished: Path, 
         now = stamps(tmp_path)
         assert all(now[trial] == stamp for trial, stamp in kept.items())
         kept = now
-    done = harness("run", finished / "tiny.yaml", "--results", tmp_path)
+    done = harness("run", finished / "tiny.yaml", "--results", tmp_path, TMPDIR=str(scratch))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(scratch.glob("harness-*")), "what the killed ones left there"
     final = stamps(tmp_path)
     assert all(final[trial] == stamp for trial, stamp in kept.items())  # no finished trial ran again
     assert same(records(tmp_path), records(finished / "results"))
