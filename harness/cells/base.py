@@ -46,6 +46,11 @@ class Cell(Plugin):
         return None
 
     @property
+    def rectified(self) -> bool:
+        """True where h' = relu(wx + ...): h may grow without bound, and a very negative wx sets it to 0."""
+        return False
+
+    @property
     def kernels(self) -> tuple[Kernel, ...]:
         """What can unroll this cell, the quickest first, which is what `kernel: auto` takes. A loop always can."""
         return ("fused", "loop") if self.fused else ("loop",)

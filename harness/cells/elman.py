@@ -20,6 +20,10 @@ class Elman(Cell):
     def fused(self):
         return f"rnn_{self.activation}"
 
+    @property
+    def rectified(self):
+        return self.activation == "relu"
+
     def step(self, w, wx_BG, state):
         pre_BH = wx_BG + state[0] @ w.weight_hh.mT + w.bias_hh
         h_BH = pre_BH.tanh() if self.activation == "tanh" else pre_BH.relu()

@@ -20,6 +20,10 @@ class IRNN(Cell):
     def fused(self):
         return "rnn_relu"
 
+    @property
+    def rectified(self):
+        return True
+
     def start(self, name, hidden):
         return {"weight_hh": "identity", "bias_hh": 0.0, "bias_ih": 0.0}.get(name)
 

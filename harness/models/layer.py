@@ -73,19 +73,28 @@ class Layer(nn.Module):
         """Return the state before the first step: zeros, one (B, H) per state of the cell."""
         return tuple(self.weight_ih.new_zeros(batch, self.hidden) for _ in self.cell.states)
 
-    def forward(self, x_BTD: Tensor, state: State, pieces: Sequence[int]) -> tuple[Tensor, State, list[Mark]]:
+    def forward(
+        self, x_BTD: Tensor, state: State, pieces: Sequence[int], padding_BT1: Tensor | None = None
+    ) -> tuple[Tensor, State, list[Mark]]:
         """Unroll over T steps in pieces whose lengths sum to T.
 
         Cutting changes nothing, neither output nor gradient. Returns output (B, T, H), the state after the last step,
-        and a mark at the end of each piece.
+        and a mark at the end of each piece. `padding_BT1` (`stack.padding`) marks the steps at which a rectified cell
+        is turned off: one input more, whose weight no pre-activation outweighs.
         """
+        weight_ih: Tensor = self.weight_ih
+        if padding_BT1 is not None:
+            kind = x_BTD.device.type
+            dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight_ih.dtype
+            off_G1 = weight_ih.new_full((len(weight_ih), 1), -torch.finfo(dtype).max / 2)
+            x_BTD, weight_ih = torch.cat([x_BTD, padding_BT1], 2), torch.cat([weight_ih, off_G1], 1)
         if not self.cell.states:
             out_BTH, _ = self.cell.step(self._weights(), F.linear(x_BTD, self.weight_ih, self.bias_ih), ())
             return out_BTH, (), []
         unroll = {"fused": self._fused, "scan": self._scan, "loop": self._loop}[self.kernel]
         outputs, marks, step = [], [], 0
         for part_BPD in x_BTD.split(list(pieces), 1) if len(pieces) > 1 else [x_BTD]:
-            out_BPH, others = unroll(part_BPD, state)
+            out_BPH, others = unroll(part_BPD, state, weight_ih)
             state = (out_BPH[:, -1], *others)
             step += part_BPD.shape[1]
             outputs.append(out_BPH)
@@ -95,9 +104,9 @@ class Layer(nn.Module):
     def _weights(self) -> SimpleNamespace:
         return SimpleNamespace(**dict(self.named_parameters(recurse=False)))
 
-    def _loop(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+    def _loop(self, x_BTD: Tensor, state: State, weight_ih: Tensor) -> tuple[Tensor, State]:
         weights, outputs = self._weights(), []
-        wx_BTG = F.linear(x_BTD, self.weight_ih, self.bias_ih)
+        wx_BTG = F.linear(x_BTD, weight_ih, self.bias_ih)
         for wx_BG in wx_BTG.unbind(1):
             h_BH, state = self.cell.step(weights, wx_BG, state)
             outputs.append(h_BH)
@@ -105,14 +114,14 @@ class Layer(nn.Module):
         # the one with h held fixed, as a fused kernel gives it
         return torch.stack(outputs, 1), tuple(s.view_as(s) for s in state[1:])
 
-    def _scan(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
-        wx_BTG = F.linear(x_BTD, self.weight_ih, self.bias_ih)
+    def _scan(self, x_BTD: Tensor, state: State, weight_ih: Tensor) -> tuple[Tensor, State]:
+        wx_BTG = F.linear(x_BTD, weight_ih, self.bias_ih)
         return scan(*cast(LinearCell, self.cell).linear(self._weights(), wx_BTG), state[0]), ()
 
-    def _fused(self, x_BTD: Tensor, state: State) -> tuple[Tensor, State]:
+    def _fused(self, x_BTD: Tensor, state: State, weight_ih: Tensor) -> tuple[Tensor, State]:
         kernel = getattr(torch, str(self.cell.fused))
         start = tuple(s[None].contiguous() for s in state)
-        four = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        four = [weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         hx = start if len(start) > 1 else start[0]
         keep = self.training or torch.is_grad_enabled()  # cuDNN keeps what backward needs in training mode only
         # bias, one layer, no dropout, training, one direction, batch first

@@ -45,7 +45,7 @@ def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Window
         start = leaf(known[begin]) if seen else cut(known[begin])
         parts = sizes(begin, stop, keep | {begin + edge for edge in (seen.edges if seen else ())})
         whole = stop - begin == steps
-        lengths = batch.lengths if whole else (batch.lengths - begin).clamp(1, stop - begin)
+        lengths = batch.lengths if whole else (batch.lengths - begin).clamp(0, stop - begin)
         with torch.no_grad() if silent else nullcontext():
             x_BTD = model.encode(batch.inputs if whole else batch.inputs[:, begin:stop])
             out_BTH, _, marks = model.stack(x_BTD, start, lengths, parts)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from harness.cells.base import State
 from harness.models.layer import Layer, Mark
-from harness.models.stack import Stack, StackState, flip
+from harness.models.stack import Stack, StackState, flip, padding
 from harness.models.unroll import sizes
 
 
@@ -57,14 +57,14 @@ def unroll(
     begin = iter(starts)
     if ends and any(len(state) > 1 for state in starts):
         edges = {*edges, *lengths_B.unique().tolist()}
-    edges = list(edges)
+    edges, beyond = list(edges), padding(stack.rows[0][0].cell, x_BTD, lengths_B)
     for index, row in enumerate(stack.rows):
         if index and stack.dropout:
             x_BTD = F.dropout(x_BTD, stack.dropout, stack.training)
         outputs = []
         for back, layer in enumerate(row):
             read_BTD = flip(x_BTD, lengths_B) if back else x_BTD
-            out_BTH, found, first = _through(layer, read_BTD, next(begin), edges, cuts, watch)
+            out_BTH, found, first = _through(layer, read_BTD, next(begin), edges, cuts, watch, beyond)
             if ends:
                 last.append(_own_end(out_BTH, found, lengths_B))
             outputs.append(flip(out_BTH, lengths_B) if back else out_BTH)
@@ -76,14 +76,15 @@ def unroll(
 
 
 def _through(
-    layer: Layer, x_BTD: Tensor, state: State, edges: list[int], cuts: list[int], watch: bool
+    layer: Layer, x_BTD: Tensor, state: State, edges: list[int], cuts: list[int], watch: bool, beyond: Tensor | None
 ) -> tuple[Tensor, list[Mark], dict[int, State]]:
     """One layer in one direction: its output, a mark at each cut and edge, and the state after each cut."""
     outputs, marks, begun = [], [], {0: state}
     for begin, stop in pairwise([0, *cuts, x_BTD.shape[1]]):
         if begin:
             state = begun[begin] = tuple(s.detach().requires_grad_(watch) for s in state)
-        out_BPH, state, found = layer(x_BTD[:, begin:stop], state, sizes(begin, stop, edges))
+        off_BP1 = None if beyond is None else beyond[:, begin:stop]
+        out_BPH, state, found = layer(x_BTD[:, begin:stop], state, sizes(begin, stop, edges), off_BP1)
         outputs.append(out_BPH)
         marks += [Mark(begin + mark.step, mark.output_BPH, mark.others) for mark in found]
     return (torch.cat(outputs, 1) if cuts else outputs[0]), marks, begun

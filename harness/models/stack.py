@@ -24,12 +24,20 @@ def flip(x_BTD: Tensor, lengths_B: Tensor) -> Tensor:
     return F.embedding(first + torch.where(last >= 0, last, t), x_BTD.flatten(0, 1))
 
 
+def padding(cell: Cell, x_BTD: Tensor, lengths_B: Tensor) -> Tensor | None:
+    """Return (B, T, 1), 1 at padding and 0 elsewhere, for a cell whose state could grow there until it overflows: its
+    gradient is 0, but 0 * inf is NaN. None for other cells, and where nothing is padded."""
+    if not cell.rectified or bool((lengths_B >= x_BTD.shape[1]).all()):
+        return None
+    t = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+    return (t >= lengths_B[:, None])[:, :, None].to(x_BTD.dtype)
+
+
 class Stack(nn.Module):
     """`layers` recurrent layers, one or two directions each, dropout between them.
 
     Padding stands at the end of each sequence. A forward pass never sees it before the real steps and a backward
-    one reads each sequence from its own last step, so no real output and no gradient depends on it. That holds while
-    what the cell makes of the padding is finite: only a relu cell that explodes can leave it, and 0 * inf is NaN.
+    one reads each sequence from its own last step, so no real output and no gradient depends on it.
     On a CPU a GRU over a third of padding (B=32, T=400) takes 0.2 to 0.55 times as long as over packed sequences.
     """
 
@@ -73,15 +81,16 @@ class Stack(nn.Module):
         """
         ends: StackState = []
         marks: list[list[Mark]] = []
+        beyond = padding(self.rows[0][0].cell, x_BTD, lengths_B)
         for index, layer in enumerate(self.rows):
             if index and self.dropout:
                 x_BTD = F.dropout(x_BTD, self.dropout, self.training)
             ahead, *back = layer
-            out_BTH, end, found = ahead(x_BTD, states[len(ends)], pieces)
+            out_BTH, end, found = ahead(x_BTD, states[len(ends)], pieces, beyond)
             ends.append(end)
             marks.append(found)
             for direction in back:
-                out_back_BTH, end, _ = direction(flip(x_BTD, lengths_B), states[len(ends)], pieces)
+                out_back_BTH, end, _ = direction(flip(x_BTD, lengths_B), states[len(ends)], pieces, beyond)
                 ends.append(end)
                 out_BTH = torch.cat([out_BTH, flip(out_back_BTH, lengths_B)], 2)
             x_BTD = out_BTH
