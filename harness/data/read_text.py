@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,14 @@ UNKNOWN_WORD, LINE_END = "<unk>", "<eos>"
 Text = dict[Split, str]
 
 
-def penn_words(text: str) -> list[str]:
-    """Words of a text with a symbol at the end of each line (Mikolov et al., Interspeech 2010)."""
-    return [word for line in text.splitlines() for word in (*line.split(), LINE_END)]
+def penn_words(text: str) -> Iterator[str]:
+    """Yield the words of a text with a symbol at the end of each line (Mikolov et al., Interspeech 2010).
+
+    One by one: a hundred million words as Python's strings would be six gigabytes.
+    """
+    for line in text.splitlines():
+        yield from line.split()
+        yield LINE_END
 
 
 def penn_characters(text: str) -> str:
@@ -57,7 +62,7 @@ def own_text(data: str) -> Text:
     return found or cut("".join(texts.values()), (0.8, 0.1, 0.1))
 
 
-def refuse_short(symbols: Mapping[Split, Sequence[str]], data: str, what: str) -> None:
+def refuse_short(symbols: Mapping[Split, Sized], data: str, what: str) -> None:
     """Raise UserError for a split in which nothing follows anything."""
     if any(len(found) < 2 for found in symbols.values()):
         lengths = ", ".join(f"{split} {len(found)}" for split, found in symbols.items())
@@ -73,18 +78,18 @@ def characters(train: Sequence[str]) -> list[str]:
     return [UNKNOWN, *sorted(set(train) - {UNKNOWN})]
 
 
-def words(train: Sequence[str], most: int) -> list[str]:
+def words(train: Iterable[str], most: int) -> list[str]:
     """The `most` most frequent words of a training split, ties by name; the unknown word is one of them."""
     counts = Counter(train)
     return [UNKNOWN_WORD, *sorted(counts.keys() - {UNKNOWN_WORD}, key=lambda word: (-counts[word], word))][:most]
 
 
-def numbered(symbols: Sequence[str], known: Sequence[str]) -> np.ndarray:
+def numbered(symbols: Iterable[str], known: Sequence[str]) -> np.ndarray:
     """Return the number of each symbol; what is not known has that of the unknown one."""
     number = {symbol: i for i, symbol in enumerate(known)}
     unknown = number[UNKNOWN_WORD] if UNKNOWN_WORD in number else number[UNKNOWN]
     if not isinstance(symbols, str):
-        return np.fromiter((number.get(symbol, unknown) for symbol in symbols), np.int32, len(symbols))
+        return np.fromiter((number.get(symbol, unknown) for symbol in symbols), np.int32)
     table = np.full(sys.maxunicode + 1, unknown, np.int32)  # looked up at once: a hundred million characters take 1 s
     table[[ord(symbol) for symbol in known]] = range(len(known))
     return table[np.frombuffer(symbols.encode("utf-32-le", "surrogatepass"), np.uint32)]

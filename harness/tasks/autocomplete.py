@@ -82,11 +82,13 @@ class Autocomplete(PreparedTask):
             documents = {split: read_library.symbols(split, self.characters, joined) for split in SPLITS}
             known = [read_text.UNKNOWN, *read_library.ALPHABET]
         else:
-            symbols = {split: penn_words(t) if self.in_words else t for split, t in self._texts().items()}
-            read_text.refuse_short(symbols, self.data, "words" if self.in_words else "characters")
+            texts = self._texts()
             most = 10_000 if self.data == "ptb-word" else self.words
-            known = read_text.words(symbols["train"], most) if most else read_text.characters(symbols["train"])
-            documents = {split: [read_text.numbered(s, known)] for split, s in symbols.items()}
+            train = texts["train"]
+            known = read_text.words(penn_words(train), most) if most else read_text.characters(train)
+            numbers = {s: read_text.numbered(penn_words(t) if most else t, known) for s, t in texts.items()}
+            read_text.refuse_short(numbers, self.data, "words" if most else "characters")
+            documents = {split: [text] for split, text in numbers.items()}
         splits = {split: read_text.next_symbol(found) for split, found in documents.items()}
         shape = Shape(max(e.inputs.shape[1] for e in splits.values()), outputs=len(known), vocabulary=len(known))
         nats = read_text.unigram_nats(splits["train"], splits["test"], len(known))
@@ -104,7 +106,7 @@ class Autocomplete(PreparedTask):
     def ask(self, given):
         """Go on after this text; after an empty one, as after the end of a line."""
         text = given.replace(" ", "_") if self.data == "ptb-char" else given
-        symbols = penn_words(text)[: None if text.endswith("\n") else -1] if self.in_words else text
+        symbols = list(penn_words(text))[: None if text.endswith("\n") else -1] if self.in_words else text
         known = self.facts["symbols"]
         start = [LINE_END] if self.in_words else ["\n"] if "\n" in known else known[1:2]
         inputs = read_text.numbered(symbols or start, known)[None]

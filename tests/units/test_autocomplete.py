@@ -16,6 +16,7 @@ from harness.engine import run_trial
 from harness.errors import UserError
 from harness.tasks.autocomplete import Autocomplete
 from harness.tasks.base import SPLITS, Split
+from harness.tasks.next_letter import NextLetter
 from harness.trial import Trial
 
 DOCUMENTS = ("joined", "files")
@@ -79,6 +80,17 @@ def test_the_floor_is_the_unigram_entropy_counted_character_by_character(documen
     due = [c for text in letters(task, "test") for c in text[1:]]
     expected = -sum(math.log2((counts[c] + 1) / total) for c in due) / len(due)
     assert task.floor() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_task_next_letter_asks_about_the_same_text_and_has_the_same_floor() -> None:
+    text, task = Autocomplete(characters=20_000), NextLetter(characters=20_000, context=9, held_out_examples=200)
+    assert task.floor() == pytest.approx(text.floor(), rel=1e-12)
+    assert task.shape.vocabulary == text.shape.vocabulary
+    for split in SPLITS:
+        (whole,), asked = letters(text, split), task.load(split, 0)
+        table = UNKNOWN + library.ALPHABET
+        for inputs, target in zip(asked.inputs[:200], asked.targets[:200], strict=True):
+            assert "".join(table[i] for i in [*inputs, target]) in whole
 
 
 def test_data_is_the_same_whatever_the_seed() -> None:

@@ -202,7 +202,7 @@ def test_a_prompt_is_read_as_the_text_was_and_said_again(own: Path):
 def test_a_prompt_to_penn_treebank_by_character_has_spaces():
     task = Autocomplete(data="ptb-char")
     assert task.told(task.ask("the company said").inputs[0]) == "the company said"
-    assert penn_words("a b\n\nc") == ["a", "b", "<eos>", "<eos>", "c", "<eos>"]
+    assert list(penn_words("a b\n\nc")) == ["a", "b", "<eos>", "<eos>", "c", "<eos>"]
 
 
 # scores
