@@ -93,11 +93,12 @@ def estimate(trial: Trial) -> Estimate:
     Attention's own products and steps that only look back are left out of `tokens`.
     """
     task, cell = trial.build_task(), trial.build_cell()
-    shape = task.shape
-    window = min(trial.bptt_length or shape.steps, shape.steps)
+    usual = task.usual(trial.batch_size, trial.batching == "by-length")
+    read, written = usual.read_padded, usual.written_padded
+    window = min(trial.bptt_length or read, read)
     stride = min(trial.bptt_stride or window, window)
-    steps = window if task.stream else shape.steps  # of one forward pass
-    due = stride if task.stream else shape.steps + shape.target_steps
+    steps = window if task.stream else read  # of one forward pass
+    due = stride if task.stream else usual.read + usual.written
     sequences = trial.examples or math.ceil((trial.tokens or 0) / due)
     updates = math.ceil(sequences / trial.batch_size)
     once = task.mapping in ("many-to-one", "one-to-one")
@@ -105,18 +106,18 @@ def estimate(trial: Trial) -> Estimate:
     # gone back over once in `stride` steps; a stream's is read again too, which `sequences` counts.
     again = window / steps if once else 1.0 if task.stream else window / stride
     reach = 1 / 3 + 2 / 3 * again
-    times = {"layers": steps * reach, "bridge": 1, "decoder": shape.target_steps, "attention": shape.target_steps}
-    times |= {"encoder": 0, "crf": steps, "head": 1 if once else shape.target_steps or steps}
+    times = {"layers": steps * reach, "bridge": 1, "decoder": written, "attention": written}
+    times |= {"encoder": 0, "crf": steps, "head": 1 if once else written or steps}
     products = [
         (name, size) for name, size in weight_shapes(trial).items() if len(size) > 1 and name != "decoder.weight"
     ]
     flops = 6.0 * sequences * sum(times[name.partition(".")[0]] * math.prod(size) for name, size in products)
-    passes = trial.layers * ((2 if trial.bidirectional else 1) * steps * reach + shape.target_steps)
+    passes = trial.layers * ((2 if trial.bidirectional else 1) * steps * reach + written)
     fixed, gates = per_step(trial, cell)
     seconds = passes * (updates * fixed + sequences * gates * trial.hidden_size * UNIT_SECONDS)
     seconds += updates * (UPDATE_SECONDS + parameters(trial) * PARAMETER_SECONDS) + flops / FLOPS_PER_SECOND
-    seconds += TRIAL_SECONDS + sequences * times["head"] * shape.outputs * ANSWER_SECONDS
-    return Estimate(updates, sequences * due, flops, seconds)
+    seconds += TRIAL_SECONDS + sequences * times["head"] * task.shape.outputs * ANSWER_SECONDS
+    return Estimate(updates, round(sequences * due), flops, seconds)
 
 
 def per_step(trial: Trial, cell: Cell) -> tuple[float, float]:

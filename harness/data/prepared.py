@@ -28,7 +28,7 @@ from harness.errors import Fault, UserError
 from harness.files import acquire, explained, make_folder, release
 from harness.tasks.base import SPLITS, Examples, Shape, Split
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is stored here changes."""
 
 
@@ -50,12 +50,14 @@ class Prepared:
     shape: Shape
     floor: float
     facts: dict[str, Any]
+    counts: list[tuple[list[int], list[int]]]
+    """Of steps that training examples are read in and of symbols that are written: (different ones, how often each)."""
 
     @classmethod
     def open(cls, folder: Path) -> Prepared:
         """Read sizes and facts; arrays are mapped when a split is asked for."""
         stored = json.loads((folder / "facts.json").read_text())
-        return cls(folder, Shape(**stored["shape"]), stored["floor"], stored["facts"])
+        return cls(folder, Shape(**stored["shape"]), stored["floor"], stored["facts"], stored["counts"])
 
     def split(self, split: Split) -> Examples:
         """Map one split into memory, which costs no memory until it is read."""
@@ -156,6 +158,7 @@ def _store(content: Content, place: Place) -> None:
             check_examples(content.splits[split], content.shape, f"{task}, {split} split")
             _write(content.splits[split], temporary / f"{split}.arrow")
         about = {"shape": asdict(content.shape), "floor": content.floor, "facts": content.facts, "of": place.of}
+        about["counts"] = _counts(content)
         with (temporary / "facts.json").open("w") as file:
             json.dump(about, file)
             file.flush()
@@ -163,6 +166,13 @@ def _store(content: Content, place: Place) -> None:
         os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _counts(content: Content) -> list[tuple[list[int], list[int]]]:
+    train, written = content.splits["train"], content.shape.target_steps and not content.shape.blank
+    due = (train.targets != -100).sum(1) if written else np.zeros(len(train), int)
+    (read, often), (answered, as_often) = (np.unique(steps, return_counts=True) for steps in (train.lengths, due))
+    return [(read.tolist(), often.tolist()), (answered.tolist(), as_often.tolist())]
 
 
 def _write(examples: Examples, path: Path) -> None:

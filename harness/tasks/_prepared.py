@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from harness.data import sources
 from harness.data.own import content_hash, is_path
 from harness.data.prepared import Content, Place, Prepared, place_of, prepared
 from harness.errors import Fault, nearest
-from harness.tasks.base import Examples, Shape, Split, Task
+from harness.tasks.base import Examples, Shape, Split, Task, Usual
 
 
 class PreparedTask(Task):
@@ -86,8 +87,24 @@ class PreparedTask(Task):
     def shape(self) -> Shape:
         return self.ready.shape
 
+    def usual(self, batch_size: int, together: bool) -> Usual:
+        if self.stream:
+            return super().usual(batch_size, together)
+        read, written = (_longest(*counts, 1) for counts in self.ready.counts)
+        padded = (read, written) if together else (_longest(*counts, batch_size) for counts in self.ready.counts)
+        return Usual(read, written, *padded)
+
     def load(self, split: Split, seed: int) -> Examples:
         return self.ready.split(split)
 
     def floor(self) -> float:
         return self.ready.floor
+
+
+def _longest(values: Sequence[int], counts: Sequence[int], draws: int) -> float:
+    """Mean of the largest of so many draws: values in order, and how often each is there."""
+    below, total, mean = 0, sum(counts), 0.0
+    for value, count in zip(values, counts, strict=True):
+        mean += value * (((below + count) / total) ** draws - (below / total) ** draws)
+        below += count
+    return mean

@@ -45,6 +45,16 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Usual:
+    """Steps read and symbols written, of the mean training example and of one in a batch with its padding."""
+
+    read: float
+    written: float
+    read_padded: float
+    written_padded: float
+
+
+@dataclass(frozen=True)
 class Examples:
     """One split as numpy arrays, batch first. Prepared data are memory-mapped and stored in few bytes.
 
@@ -129,6 +139,11 @@ class Task(Plugin):
     @abstractmethod
     def shape(self) -> Shape:
         """Sizes of input and answer, known without loading anything."""
+
+    def usual(self, batch_size: int, together: bool) -> Usual:
+        """What an update is likely to hold, for a forecast of its cost; `together`: examples of one length share it."""
+        read, written = self.shape.steps, self.shape.target_steps
+        return Usual(read, written, read, written)
 
     @abstractmethod
     def load(self, split: Split, seed: int) -> Examples:

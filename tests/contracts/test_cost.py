@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 from by_hand import every_cell
 
 from harness import cost, registry
+from harness.engine import run_trial
 from harness.models.build import MODELS, build_model
+from harness.tasks._prepared import PreparedTask
 from harness.trial import Trial
 
 CELLS = {name: cell.plain() for name, cell in every_cell().items()}
@@ -47,3 +50,41 @@ def test_the_weights_counted_are_those_of_the_model(task: str, cell: str) -> Non
 def test_what_stands_behind_the_head_is_counted(settings: dict[str, Any]) -> None:
     """The transitions between tags of a conditional random field."""
     agree(Trial(task={"name": "ner", "output": "crf"}, cell={"name": "gru"}, hidden_size=3, examples=1, **settings))
+
+
+REAL = [
+    name
+    for name, kind in registry.members("harness.tasks").items()
+    if issubclass(kind, PreparedTask) and not kind.stream
+]
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("batch_size", [1, 32, 500])
+def test_what_an_update_is_said_to_hold_is_what_batches_of_real_data_hold(name: str, batch_size: int) -> None:
+    """Real sentences are a fraction as long as the longest: a forecast from the longest is several times too dear."""
+    task = registry.build("task", {"name": name})
+    train, said = task.load("train", 0), task.usual(batch_size, together=False)
+    rows = np.random.default_rng(0).integers(0, len(train), (300, batch_size))
+    parts = [(train.lengths, said.read, said.read_padded)]
+    if task.written:
+        parts.append(((train.targets != -100).sum(1), said.written, said.written_padded))
+    for counts, mean, longest in parts:
+        assert mean == pytest.approx(counts.mean())
+        assert longest == pytest.approx(counts[rows].max(1).mean(), rel=0.03)
+    together = task.usual(batch_size, together=True)
+    assert (together.read_padded, together.written_padded) == (together.read, together.written)
+
+
+def test_tokens_that_are_forecast_are_those_that_are_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 200), ("valid", 5), ("test", 5)):
+        texts = [" ".join(["word"] * int(n)) + f"\t{n % 2}" for n in rng.geometric(0.1, count)]
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / "own" / f"{split}.tsv").write_text("\n".join(texts))
+    task = {"name": "sentiment", "data": str(tmp_path / "own")}
+    plain = Trial(task=task, cell={"name": "gru"}, hidden_size=2, examples=1_000, evaluations=1)
+    assert cost.estimate(plain).tokens == pytest.approx(run_trial(plain).tokens, rel=0.03)
+    by_tokens = plain.model_copy(update={"examples": None, "tokens": 5_000})
+    assert cost.estimate(by_tokens).updates == pytest.approx(run_trial(by_tokens).updates, rel=0.05)
