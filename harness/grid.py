@@ -118,8 +118,11 @@ class Reader:
             self.consequences.add(fault)
 
     def unknown(self, kind: str, name: object, key: Key, allowed: Any) -> None:
-        """Note an unknown name, with the nearest that is known."""
-        self.refuse(f"unknown {kind} {shown(name)}", key, ", ".join(allowed), nearest(str(name)[:80], allowed))
+        """Note an unknown name, with the nearest that is known, or several that were meant as a list."""
+        names = [part.strip() for part in str(name)[:200].split(",")]
+        several = f"[{', '.join(names)}]" if len(names) > 1 and all(part in allowed for part in names) else ""
+        remedy = several or nearest(str(name)[:80], allowed)
+        self.refuse(f"unknown {kind} {shown(name)}", key, ", ".join(allowed), remedy)
 
     def mapping(self, value: object, key: Key, what: str) -> dict[str, Any]:
         """Return a mapping, or note that something else stands in its place."""

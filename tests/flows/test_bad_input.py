@@ -132,6 +132,7 @@ def test_a_file_of_100_megabytes_is_answered_at_once(here: Path, refused: Callab
         (["run", "x.yaml", "--max-concurrent", "0"], "--max-concurrent"),
         (["run", "x.yaml", "--max-concurrent", "two"], "--max-concurrent"),
         (["run", "x.yaml", "--set", "cell=elmann"], "--set cell=elmann: unknown cell"),
+        (["run", "x.yaml", "--set", "cell=elman, lstm"], "try: [elman, lstm]"),
         (["run", "x.yaml", "--results", "r\0"], "--results"),
         (["list", "cels"], "'cels' is not one of"),
         (["report", "x.yaml"], "harness run"),
