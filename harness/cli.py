@@ -116,6 +116,9 @@ def run(
     ] = None,
     wandb: Annotated[Wandb, typer.Option("--wandb", help="write offline W&B runs, or none")] = Wandb.offline,
     weights: Annotated[bool, typer.Option("--weights/--no-weights", help="keep what is trained, for `sample`")] = True,
+    checkpoint_seconds: Annotated[
+        float | None, typer.Option(min=0, metavar="S", help="between two checkpoints of a trial [default: 20 or more]")
+    ] = None,
 ) -> None:
     """Run the trials of a benchmark that are not stored yet, and write the report."""
     from harness import spec
@@ -125,9 +128,9 @@ def run(
 
     from harness import launch
 
-    with resumable(benchmark, results):
-        console = Console()
-        records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb is Wandb.offline, weights)
+    with resumable(benchmark, results) as stop:
+        console, wanted = Console(), (wandb is Wandb.offline, weights, checkpoint_seconds)
+        records = launch.run(benchmark, results, console, on.value, max_concurrent, *wanted, stop)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.trials)
         _report(console, *about, folder, benchmark.claims, benchmark.matched)

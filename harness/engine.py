@@ -9,24 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from harness import machine, samples, stability
+from harness.checkpoint import Foreign
 from harness.data.batches import EvalBatches, TrainBatches
 from harness.data.check import check_examples
 from harness.data.control import shuffled
 from harness.data.groups import Groups
 from harness.data.passes import Passes, by_length
 from harness.data.streams import EvalStreams, StreamBatches
+from harness.errors import Stopped
+from harness.keeper import Keeper
 from harness.metrics import METRICS
 from harness.models import weights
 from harness.models.kernel import kernel_of
@@ -35,6 +36,7 @@ from harness.probes import attach
 from harness.probes.base import Probe
 from harness.probes.panel import Panel
 from harness.record import Record
+from harness.snapshot import Course
 from harness.tasks.base import SPLITS, Examples, Split, Task
 from harness.trial import Trial
 
@@ -43,14 +45,16 @@ EVAL_STREAMS = 32  # of one long document; each begins without a past, which is 
 EVAL_WINDOW = 256  # steps
 
 
-def run_trial(trial: Trial, benchmark: str = "", keep: Callable[[bytes], None] | None = None) -> Record:
+def run_trial(
+    trial: Trial, benchmark: str = "", keep: Callable[[bytes], None] | None = None, keeper: Keeper | None = None
+) -> Record:
     """Train and evaluate one trial. An exception inside becomes a Record with status `failed` and its traceback.
 
     `keep` stores the weights of a trial that ended well (harness/models/weights.py) before its record is returned;
-    what it raises is raised.
+    what it raises is raised. `keeper` goes on from a checkpoint and writes more; Paused is raised where it was asked to
+    stop.
     """
-    trial = trial.normalised()
-    begin = time.perf_counter()
+    trial, keeper = trial.normalised(), keeper or Keeper()
     task = trial.build_task()
     metric = METRICS[task.metric]
     record = Record(
@@ -66,32 +70,45 @@ def run_trial(trial: Trial, benchmark: str = "", keep: Callable[[bytes], None] |
         fingerprint=machine.fingerprint(),
         machine=json.dumps(machine.facts(), sort_keys=True),
         git_commit=machine.git_commit(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     trained: bytes | None = None
     try:
-        with _controlled(trial):
-            fields, module = _observe(trial, task)
+        try:
+            fields, module = _observe(trial, task, keeper)
+        except Foreign as error:
+            keeper.set_aside(error)
+            fields, module = _observe(trial, task, keeper)
         record = record.replace(**fields)
         if keep is not None and record.status == "ok":
             trained = weights.packed(module.model)
+    except Stopped:
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         record = record.replace(status="failed", reason=reason, traceback=traceback.format_exc())
+    finally:
+        keeper.close()
     if keep is not None and trained is not None:
         keep(trained)
-    return record.replace(seconds=time.perf_counter() - begin)
+    return record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
 
 
-def _observe(trial: Trial, task: Task) -> tuple[dict[str, Any], RecurrentModule]:
+def _observe(trial: Trial, task: Task, keeper: Keeper) -> tuple[dict[str, Any], RecurrentModule]:
     """Train, evaluate and return the fields of the record that were observed, and what was trained."""
-    data = _data(trial, task)
-    module = RecurrentModule(trial, task, trial.build_cell())
-    loader = _loader(trial, task, data["train"])
-    groups = Groups(loader, trial.evaluations)
-    module.total_updates = len(loader)
-    probes = attach(trial)
-    trainer = make_trainer(probes, groups)
+    with _controlled(trial):
+        data = _data(trial, task)
+        module = RecurrentModule(trial, task, trial.build_cell())
+        loader = _loader(trial, task, data["train"])
+        module.total_updates = len(loader)
+        course = Course(module, loader, attach(trial))
+        return _trained(course, data, data_hash(data), keeper), module
+
+
+def _trained(course: Course, data: dict[Split, Examples], data_sha256: str, keeper: Keeper) -> dict[str, Any]:
+    module, loader, probes = course.module, course.loader, course.probes
+    task = module.task
+    groups = Groups(loader, module.trial.evaluations, keeper.open(course, data_sha256))
+    trainer = make_trainer(probes, groups, [keeper])
     valid, test = (_whole(task, data[split]) for split in ("valid", "test"))
     with module.arithmetic.forward():
         kernel = kernel_of(module.model, (batch._replace(resets=None) for batch in _whole(task, data["train"], 1)))
@@ -101,7 +118,7 @@ def _observe(trial: Trial, task: Task) -> tuple[dict[str, Any], RecurrentModule]
         "parameters": sum(p.numel() for p in module.parameters()),
         "dropped_tokens": loader.dropped,
         "floor": task.floor(),
-        "data_sha256": data_hash(data),
+        "data_sha256": data_sha256,
     }
     failure = module.failure
     if failure is None:
@@ -124,7 +141,7 @@ def _observe(trial: Trial, task: Task) -> tuple[dict[str, Any], RecurrentModule]
         fields["gradient_norm_median"],
         fields["gradient_norm_p99"],
     )
-    return fields, module
+    return fields
 
 
 def _scores(scores: dict[str, float], task: Task) -> dict[str, Any]:
@@ -141,13 +158,14 @@ def _data(trial: Trial, task: Task) -> dict[Split, Examples]:
     return data | {"train": shuffled(data["train"], task, trial.seed)} if trial.shuffled_targets else data
 
 
-def make_trainer(probes: Iterable[Probe], groups: Groups) -> pl.Trainer:
-    """Lightning with everything off that the project does itself; an epoch is the whole budget."""
+def make_trainer(probes: Iterable[Probe], groups: Groups, first: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """Lightning with everything off that the project does itself; an epoch is the whole budget. `first`: callbacks that
+    act before the probes."""
     return pl.Trainer(
         accelerator="cpu",
         devices=1,
         max_epochs=1,
-        callbacks=[Panel(probes)],
+        callbacks=[*first, Panel(probes)],
         val_check_interval=groups.per_evaluation,
         num_sanity_val_steps=0,
         logger=False,

@@ -4,6 +4,7 @@
     |-- UserError               2   what the user gave: one Fault or many, each with place and remedy
     |-- DamagedStore            6   stored data that cannot be trusted, by file
     `-- Stopped                75   stopped early; the same command goes on where it was
+        `-- Paused             75   by a request to stop, and a trial is left at a checkpoint
 
 Exit codes without an exception: 0 done; 3 regression; 4 inconclusive; 5 done, but some trials are not ok.
 """
@@ -61,6 +62,10 @@ class Stopped(HarnessError):
     """Stopped on request before the end; what is stored stays, and the same command goes on."""
 
     exit_code = 75
+
+
+class Paused(Stopped):
+    """A request to stop reached a trial, which has no record yet."""
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:

@@ -143,6 +143,14 @@ _METRICS = [
     ),
     Metric("train_loss", "training loss", "", "lower", ".4f", "mean loss of the last tenth of the updates"),
     Metric("train_seconds", "training seconds", "s", "lower", ",.1f", "wall time of the updates alone", True),
-    Metric("seconds", "seconds", "s", "lower", ",.1f", "wall time of the trial, data and evaluation included", True),
+    Metric(
+        "seconds",
+        "seconds",
+        "s",
+        "lower",
+        ",.1f",
+        "wall time of the trial, data, evaluation and every attempt included",
+        True,
+    ),
 ]
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}

@@ -214,6 +214,21 @@ class RecurrentModule(pl.LightningModule):
                 self._best = value, {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
         return value
 
+    def state(self) -> dict[str, Any]:
+        """Return all that training has changed here, for a checkpoint; a schedule follows `updates`."""
+        carried = {mode: [tuple(s.clone() for s in state) for state in at] for mode, at in self.model.carried.items()}
+        return {
+            "weights": self.model.state_dict(), "best": self._best, "carried": carried, "updates": self.updates,
+            "arithmetic": self.arithmetic.state(), "scored_at": self.scored_at, "first_loss": self._first_loss,
+        }  # fmt: skip
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.model.load_state_dict(state["weights"])
+        self.arithmetic.load_state(state["arithmetic"])
+        self.model.carried, self.progress.updates = state["carried"], state["updates"]
+        self._best, self.scored_at, self._first_loss = state["best"], state["scored_at"], state["first_loss"]
+
     def choose_weights(self) -> None:
         """Go back to the weights that were best on the validation split, if the trial selects them."""
         if self._best is not None:

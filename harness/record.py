@@ -90,12 +90,13 @@ class Record:
     warmup_updates: int = 0
     train_seconds: float = math.nan
     seconds: float = math.nan
+    attempts: int = 1  # starts of the trial: more than one where it went on from a checkpoint
     # where it comes from
     data_sha256: str = ""
     fingerprint: str = ""
     machine: str = ""  # JSON of machine.facts()
     git_commit: str = ""
-    started: str = ""  # UTC, ISO 8601
+    started: str = ""  # UTC, ISO 8601, of the first attempt
     schema_version: int = SCHEMA_VERSION
 
     def plain(self) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class Record:
 
 
 TIMED = frozenset(
-    {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback"}
+    {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts"}
     | {m.name for m in METRICS.values() if m.timed}
 )
 

@@ -3,48 +3,79 @@
 from __future__ import annotations
 
 import errno
+import os
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from harness.errors import Stopped, UserError
+from harness.errors import Paused, Stopped, UserError
+from harness.stop import Stop
 
 if TYPE_CHECKING:
     from harness.spec import Benchmark
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ENDED = "the output was closed, or the process told to end"
+WAIT = b"\nstopping: trials that run write a checkpoint at their next update; once more ends at once\n"
 
 
 @contextmanager
-def resumable(benchmark: Benchmark, results: Path) -> Iterator[None]:
-    """Turn Ctrl-C, SIGTERM and a full disk into Stopped, with how far the benchmark is."""
+def resumable(benchmark: Benchmark, results: Path) -> Iterator[Stop]:
+    """Turn Ctrl-C, SIGTERM and a full disk into Stopped, with how far the benchmark is.
+
+    The first Ctrl-C or SIGTERM asks the trials that run to stop in good order, the second ends at once.
+    """
+    stop, why = Stop(str(results.resolve() / benchmark.name / ".stop" / f"{os.getpid()}-{secrets.token_hex(4)}")), ""
+    with _signals(stop) as heard:
+        try:
+            yield stop
+        except (KeyboardInterrupt, Paused):
+            why = "stopped"
+        except (SystemExit, BrokenPipeError):
+            why = "stopped" if heard else ENDED  # Lightning exits when it is interrupted
+        except (OSError, UserError) as error:
+            cause = error.__cause__ if isinstance(error, UserError) else error
+            if not isinstance(cause, OSError) or cause.errno not in FULL:
+                raise
+            why = f"the disk is full: {cause}; free some space"
+    if why:
+        _end(why, benchmark, results)
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[list[int]]:
+    """Inside, a signal to end asks for a stop, or interrupts. Yields the signals that came."""
+    heard: list[int] = []
+    terminal = os.dup(2)  # what a launcher makes of standard error is its own log
+
+    def hear(signum: int, frame: object) -> None:
+        heard.append(signum)
+        if not stop.ask():
+            raise KeyboardInterrupt
+        os.write(terminal, WAIT)
+
+    before = {signum: signal.signal(signum, hear) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield heard
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        stop.withdraw()
+        os.close(terminal)
+
+
+def _end(why: str, benchmark: Benchmark, results: Path) -> NoReturn:
+    """Say how far the benchmark is. Raises Stopped, or BrokenPipeError where all was done but for the reader."""
     from harness import machine
     from harness.store import Store
 
-    def interrupt(signum: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    why = ""
-    try:
-        yield
-    except KeyboardInterrupt:
-        why = "stopped"
-    except (SystemExit, BrokenPipeError):
-        why = ENDED
-    except (OSError, UserError) as error:
-        cause = error.__cause__ if isinstance(error, UserError) else error
-        if not isinstance(cause, OSError) or cause.errno not in FULL:
-            raise
-        why = f"the disk is full: {cause}; free some space"
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if why:
-        stored = Store(results, benchmark.name, machine.fingerprint()).ids()
-        done = sum(trial.id in stored for trial in benchmark.trials)
-        if why == ENDED and done == len(benchmark.trials):
-            raise BrokenPipeError
-        raise Stopped(f"{why}; {done} of {len(benchmark.trials)} trials are stored; type the same command to go on")
+    store = Store(results, benchmark.name, machine.fingerprint())
+    every = {trial.id for trial in benchmark.trials}
+    stored, begun = every & store.ids(), every & store.checkpointed() - store.ids()
+    if why == ENDED and stored == every:
+        raise BrokenPipeError
+    at = f" and {len(begun)} at a checkpoint" if begun else ""
+    raise Stopped(f"{why}; {len(stored)} of {len(every)} trials are stored{at}; type the same command to go on")

@@ -18,7 +18,7 @@ from harness import files, sealed
 from harness.errors import DamagedStore, Fault, Stopped, UserError
 from harness.record import SCHEMA_VERSION, Record, arrow_schema
 
-SUFFIX, WEIGHTS = ".parquet", ".weights"
+SUFFIX, WEIGHTS, CHECKPOINT = ".parquet", ".weights", ".checkpoint"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LISTED = 10
 
@@ -75,6 +75,14 @@ class Store:
         path = self.weights_path(trial_id)
         with files.explained(f"the weights of trial {trial_id}", path.parent):
             files.replace(path, data)
+
+    def checkpoint_folder(self, trial_id: str) -> Path:
+        """Return where the checkpoints of a trial that has no record yet lie, or would lie."""
+        return self.folder / (_check_name(trial_id) + CHECKPOINT)
+
+    def checkpointed(self) -> set[str]:
+        """Return the ids of the trials that have checkpoints."""
+        return {path.name.removesuffix(CHECKPOINT) for path in self.folder.glob(f"[!.]*{CHECKPOINT}")}
 
     def read(self, trial_id: str) -> Record:
         """Return the record of a stored trial. Raises DamagedStore, and KeyError where there is none."""

@@ -15,10 +15,11 @@ from harness import registry
 ROOT = Path(__file__).parents[1]
 LEVELS = {
     0: "errors registry grid override wording yamlfile textfile claims trial machine metrics record references files "
-    "sealed store stats stability",
+    "sealed stop store stats stability",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
-    3: "module probes samples tracking",  # a probe watches the module, and the module knows no probe
+    3: "module probes samples tracking snapshot checkpoint keeper",
+    # a probe watches the module, and the module knows no probe
     4: "engine",
     5: "launch",
     6: "report",

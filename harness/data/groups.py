@@ -26,15 +26,22 @@ class Updates(Protocol):
 
 
 class Groups:
-    """Cuts a loader into groups that never reach across an evaluation; `per_evaluation` groups lie between two."""
+    """Cuts a loader into groups that never reach across an evaluation; `per_evaluation` groups lie between two.
 
-    def __init__(self, updates: Updates, evaluations: int) -> None:
-        """`evaluations`: how many points of the learning curve are wanted, as far as there are updates."""
+    Of a trial that goes on from a checkpoint, the groups that were made since the last evaluation are empty, so that
+    the next one comes where it would have come.
+    """
+
+    def __init__(self, updates: Updates, evaluations: int, done: int = 0) -> None:
+        """`evaluations`: how many points of the learning curve are wanted, as far as there are updates. `done`: updates
+        that were made in earlier attempts; an evaluation that is due right after them has not been made."""
         self.updates = updates
-        between = max(1, len(updates) // evaluations)
-        whole, rest = divmod(len(updates), between)
-        self.per_evaluation = -(-between // MOST)
-        self.sizes = _cut(between) * whole + _cut(rest)
+        count = len(updates)
+        between = max(1, count // evaluations)
+        begin = max(0, done - 1) // between * between
+        sizes = [size for start in range(begin, count, between) for size in _cut(min(between, count - start))]
+        self.sizes = _without(sizes, done - begin)
+        self.per_evaluation = min(-(-between // MOST), len(sizes))
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -48,3 +55,13 @@ class Groups:
 def _cut(updates: int) -> list[int]:
     """Sizes of the fewest groups of at most MOST that make so many updates."""
     return [min(MOST, updates - start) for start in range(0, updates, MOST)]
+
+
+def _without(sizes: list[int], done: int) -> list[int]:
+    """The same groups without the first `done` updates in them."""
+    left = []
+    for size in sizes:
+        made = min(size, done)
+        left.append(size - made)
+        done -= made
+    return left

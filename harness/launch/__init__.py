@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.spec import Benchmark
+    from harness.stop import Stop
+    from harness.store import Store
+    from harness.trial import Trial
 
 Where = Literal["tune", "inline"]
 
@@ -27,21 +31,28 @@ def run(
     max_concurrent: int | None = None,
     wandb: bool = True,
     weights: bool = True,
+    checkpoint_seconds: float | None = None,
+    stop: Stop | None = None,
 ) -> list[Record]:
     """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order.
 
     `on`: "tune" (a local Ray of our own) or "inline" (this process). `max_concurrent`: trials at once, by default as
-    many as there are CPUs for their threads. `weights`: keep what is trained beside each record.
+    many as there are CPUs for their threads. `weights`: keep what is trained beside each record. `checkpoint_seconds`:
+    between two checkpoints of a trial that runs. Raises Paused where it was asked to `stop`.
     """
     from harness.launch.base import Target, mirror
     from harness.launch.display import TrialProgress
 
     machine.check_installation()
-    target = Target(str(root.resolve()), benchmark.name, machine.fingerprint(), wandb, weights)
+    target = Target(
+        str(root.resolve()), benchmark.name, machine.fingerprint(), wandb, weights, checkpoint_seconds, stop
+    )
     store = target.store()
     store.check_writable()
     todo = [trial for trial in benchmark.trials if not store.has(trial.id)]
+    _tidy(store, {trial.id for trial in benchmark.trials} - {trial.id for trial in todo})
     if todo:
+        _tell(console, store, todo)
         log = target.folder / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
         diversion: AbstractContextManager[Console] = nullcontext(console)
         if on == "tune":
@@ -65,6 +76,22 @@ def run(
         for record in records:
             mirror(record, target)  # a run that a kill left out is written now; one that is there costs nothing
     return records
+
+
+def _tidy(store: Store, stored: set[str]) -> None:
+    """Remove the checkpoints of trials that have their record: a kill between the two left them."""
+    for trial_id in store.checkpointed() & stored:
+        from harness.checkpoint import Checkpoints
+
+        Checkpoints(store.checkpoint_folder(trial_id), trial_id).remove()
+
+
+def _tell(console: Console, store: Store, todo: Sequence[Trial]) -> None:
+    """Say how many trials do not begin from zero."""
+    count = len(store.checkpointed() & {trial.id for trial in todo})
+    if count:
+        what = "1 trial goes on from its checkpoint" if count == 1 else f"{count} trials go on from their checkpoints"
+        console.print(what, highlight=False)
 
 
 def _short(path: Path) -> str:

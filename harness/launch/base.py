@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from harness.errors import Paused
 from harness.record import Record
+from harness.stop import Stop
 from harness.store import Store
 from harness.trial import Trial
 
@@ -18,13 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the records of a benchmark go; plain data, so that it travels to another process."""
+    """Where the records of a benchmark go, and what else its trials share; plain data, for it travels to workers."""
 
     root: str
     benchmark: str
     fingerprint: str
     wandb: bool
     weights: bool = True
+    checkpoint_seconds: float | None = None  # between two checkpoints of a trial; None: as the keeper thinks fit
+    stop: Stop | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run was asked to stop, so that no other trial starts."""
+        return self.stop is not None and self.stop.asked
 
     def store(self) -> Store:
         """Open the store."""
@@ -58,13 +68,31 @@ class Opens(Protocol):
     def __call__(self, console: Console) -> Display: ...
 
 
+@contextmanager
+def heeding(target: Target) -> Iterator[None]:
+    """Inside, this process waits for its trials to end in good order when it is asked to stop."""
+    if target.stop is not None:
+        target.stop.heeded = True
+    try:
+        yield
+    finally:
+        if target.stop is not None:
+            target.stop.heeded = False
+
+
 def execute(trial: Trial, target: Target) -> Record:
     """Run one trial unless its record exists, and store it: the weights first, so that no record is without them.
 
     The claim is held by this process alone and falls with it, so a worker that outlived a killed command and the
-    worker of the next command never run the same trial side by side: the second waits, and finds the record.
+    worker of the next command never run the same trial side by side: the second waits, and finds the record, or the
+    checkpoint that the first left. Raises Paused where the run was asked to stop.
     """
+    from harness.checkpoint import Checkpoints
     from harness.engine import run_trial
+    from harness.keeper import EVERY, Keeper
+
+    if target.stopped:
+        raise Paused(f"trial {trial.id} was not started")
 
     store = target.store()
     with store.claim(trial.id) as exists:
@@ -72,8 +100,11 @@ def execute(trial: Trial, target: Target) -> Record:
             record = store.read(trial.id)
         else:
             keep = partial(store.write_weights, trial.id) if target.weights else None
-            record = run_trial(trial, target.benchmark, keep)
+            checkpoints = Checkpoints(store.checkpoint_folder(trial.id), trial.id)
+            every = EVERY if target.checkpoint_seconds is None else target.checkpoint_seconds
+            record = run_trial(trial, target.benchmark, keep, Keeper(checkpoints, every, target.stop))
             store.write(record)
+            checkpoints.remove()
         if target.wandb:
             mirror(record, target)
     return record

@@ -12,22 +12,28 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from harness import files
-from harness.errors import Fault, UserError
-from harness.launch.base import Display, Target, execute
+from harness.errors import Fault, Paused, UserError
+from harness.launch.base import Display, Target, execute, heeding
 from harness.metrics import METRICS
 from harness.record import Record
+from harness.stop import Stop
 from harness.trial import Trial
 
 SCRATCH, OWNER = "harness-", "owner"
 """How names of scratch folders begin, and the lock in each, which falls with the command that made it."""
 RETRIES = 2
 """How often a trial is started again when its process dies under it (an exception inside a trial is a record)."""
+
+GRACE = 20.0
+"""Seconds that trials have, when the run is asked to stop, to get to an update and write a checkpoint. One that takes
+longer goes on from its last. Clusters give a process 30 s between telling it to end and ending it."""
 
 
 def launch(trials: Sequence[Trial], target: Target, display: Display, max_concurrent: int) -> None:
@@ -37,8 +43,13 @@ def launch(trials: Sequence[Trial], target: Target, display: Display, max_concur
         from ray import tune
 
         def run(config: dict[str, Any]) -> None:
-            record = execute(Trial.from_canonical(config["trial"]), target)
-            tune.report({"status": record.status, "seconds": record.seconds})
+            try:
+                record = execute(Trial.from_canonical(config["trial"]), target)
+            except Paused as paused:  # not a failure, which Tune would start again
+                print(paused, flush=True)
+                tune.report({"status": "paused", "seconds": 0.0})
+            else:
+                tune.report({"status": record.status, "seconds": record.seconds})
 
         tuner = tune.Tuner(
             tune.with_resources(run, {"cpu": threads}),
@@ -53,33 +64,52 @@ def launch(trials: Sequence[Trial], target: Target, display: Display, max_concur
                 name="tune",
                 storage_path=os.path.join(scratch, "tune"),
                 verbose=0,
-                callbacks=[_watch(display)],
+                callbacks=[_watch(display, target.stop)],
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
             ),
         )
-        tuner.fit()
+        with heeding(target):
+            tuner.fit()
+    if target.stopped:
+        raise Paused("stopped")
     _account_for_the_dead(trials, target, display)
 
 
-def _watch(display: Display) -> Any:
-    """Return a Tune callback that tells the display."""
+def _watch(display: Display, stop: Stop | None) -> Any:
+    """Return a Tune callback that tells the display, and that ends the run once every trial has heard of a stop."""
     from ray import tune
 
     class Watch(tune.Callback):
-        def __init__(self, display: Display) -> None:
-            self.display = display
+        def __init__(self, display: Display, stop: Stop | None) -> None:
+            self.display, self.stop = display, stop
+            self.running: set[str] = set()
+            self.waiting: set[str] | None = None  # for these, since the run was asked to stop
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Tune pickles its callbacks with a state that nobody reads; a terminal can't be
 
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.running.add(trial.trial_id)
             self.display.started(Trial.from_canonical(trial.config["trial"]))
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.running.discard(trial.trial_id)
             last = trial.last_result
-            self.display.finished(Trial.from_canonical(trial.config["trial"]), last["status"], last["seconds"])
+            if last["status"] != "paused":
+                self.display.finished(Trial.from_canonical(trial.config["trial"]), last["status"], last["seconds"])
 
-    return Watch(display)
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self.running.discard(trial.trial_id)
+
+        def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+            if self.stop is None or not self.stop.asked:
+                return
+            if self.waiting is None:
+                self.waiting, self.until = set(self.running), time.monotonic() + GRACE
+            if not self.waiting & self.running or time.monotonic() > self.until:
+                raise Paused("stopped")
+
+    return Watch(display, stop)
 
 
 def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Display) -> None:

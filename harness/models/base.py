@@ -54,6 +54,11 @@ class Model(nn.Module):
     remembers: bool
     """False for a cell that carries nothing from step to step."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.carried: dict[bool, StackState] = {}
+        """Of streams: the state so far, in training (True) and in evaluation. Nothing else outlives a batch."""
+
     @property
     @abstractmethod
     def kernel(self) -> Kernel:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +81,16 @@ class Arithmetic:
         """Lower the scale after an overflow, raise it after a long time without one."""
         if self.scaler:
             self.scaler.update()
+
+    def state(self) -> dict[str, Any]:
+        """Return the scale and its history, for a checkpoint."""
+        return {"skipped": self.skipped, "scaler": self.scaler.state_dict() if self.scaler else {}}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.skipped = state["skipped"]
+        if self.scaler:
+            self.scaler.load_state_dict(state["scaler"])
 
 
 def choose_kernels(model: nn.Module, arithmetic: Arithmetic) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -52,20 +52,25 @@ class Activations(Probe):
     more (a quarter for an LSTM of 64 steps), or the last of a trial that has none.
     """
 
+    kept: ClassVar = ("peak",)
+
     def __init__(self, trial) -> None:
         super().__init__(trial)
         self.open = ExitStack()
-        self.ledger = Ledger()
+        self.ledger: Ledger | None = None
+        self.peak = 0
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         """Listen to what autograd saves in this one update."""
         last = batch_idx + 1 == pl_module.total_updates
-        if self.ledger.peak or (self.samples(batch_idx) and not last):
+        if self.peak or (self.samples(batch_idx) and not last):
             return
         weights = {p.untyped_storage().data_ptr() for p in pl_module.parameters()}
 
+        ledger = self.ledger = Ledger()
+
         def pack(tensor: torch.Tensor) -> Held | torch.Tensor:
-            return tensor if tensor.untyped_storage().data_ptr() in weights else Held(tensor, self.ledger)
+            return tensor if tensor.untyped_storage().data_ptr() in weights else Held(tensor, ledger)
 
         def unpack(held: Held | torch.Tensor) -> torch.Tensor:
             return held.tensor if isinstance(held, Held) else held
@@ -74,8 +79,10 @@ class Activations(Probe):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         """Stop listening."""
-        self.open.close()
+        if self.ledger is not None:
+            self.open.close()
+            self.peak, self.ledger = self.ledger.peak, None
 
     def observed(self) -> dict[str, Any]:
         """Bytes; 0 where the trial ended before."""
-        return {"activation_bytes": self.ledger.peak}
+        return {"activation_bytes": self.peak}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from harness.probes.base import Probe, last_update
 
 class LearningCurve(Probe):
     """Validation score and mean training loss since the last point, at equal distances of the budget."""
+
+    kept: ClassVar = ("examples", "tokens", "losses", "points")
 
     def __init__(self, trial) -> None:
         super().__init__(trial)

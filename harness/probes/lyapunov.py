@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from harness.data.batches import Batch
 from harness.models.lyapunov import Spectrum, spectrum
@@ -29,9 +30,11 @@ class Lyapunov(Probe):
     Empty for layers without state, for sequences of one step, and after a trial that diverged.
     """
 
+    kept: ClassVar = ("batch", "examples")
+
     def __init__(self, trial) -> None:
         super().__init__(trial)
-        self.batch: Batch | None = None
+        self.batch: tuple[Tensor, Tensor, Tensor] | None = None
         self.examples = 0
         self.found: Spectrum | None = None
 
@@ -39,7 +42,7 @@ class Lyapunov(Probe):
         """Keep the batch; the last of a budget may be a small rest."""
         examples = len(batch.lengths)
         if examples >= self.examples:
-            self.batch, self.examples = batch, examples
+            self.batch, self.examples = batch[:3], examples
 
     def on_train_end(self, trainer, pl_module: RecurrentModule) -> None:
         """Measure the trained weights."""
@@ -48,7 +51,7 @@ class Lyapunov(Probe):
             return
         model.eval()  # no dropout, and so no draw
         with torch.no_grad():
-            stack, x_BTD, lengths_B, start = model.driven(self.batch)
+            stack, x_BTD, lengths_B, start = model.driven(Batch(*self.batch))
         model.train(training)
         longest = lengths_B.sort(descending=True, stable=True)
         # as many steps are looked at as the shortest has: one of a single step would leave none

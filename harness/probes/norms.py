@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from harness.stability import spikes
 
 class Norms(Probe):
     """Loss, global gradient norm before and after clipping, and clip activity, at every update."""
+
+    kept: ClassVar = ("losses", "norms", "after", "clipped", "skipped", "tokens", "padded", "examples")
 
     def __init__(self, trial) -> None:
         super().__init__(trial)

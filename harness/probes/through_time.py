@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ class ThroughTime(Probe):
     Under truncated BPTT only lags inside the window exist: further back training sees no gradient at all.
     Hochreiter (1991); Bengio, Simard, Frasconi, IEEE Trans. Neural Networks 5 (1994).
     """
+
+    kept: ClassVar = ("seen",)
 
     def __init__(self, trial) -> None:
         super().__init__(trial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class Throughput(Probe):
     Raw values are kept; the rate is the median over the rest of useful tokens (padding excluded) per second.
     """
 
+    kept: ClassVar = ("seconds", "tokens")
+
     def __init__(self, trial) -> None:
         super().__init__(trial)
         self.seconds: list[float] = []
@@ -30,6 +32,10 @@ class Throughput(Probe):
 
     def on_validation_end(self, trainer, pl_module) -> None:
         """Start it again: what evaluation took is nobody's update."""
+        self.mark = time.perf_counter()
+
+    def skip_time(self) -> None:
+        """And again."""
         self.mark = time.perf_counter()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:

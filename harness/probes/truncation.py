@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+
+from torch import Tensor
 
 from harness.data.batches import Batch
 from harness.models.truncation import Bias, lengths_to_try, truncation_bias
@@ -20,9 +22,11 @@ class Truncation(Probe):
     there is nothing to cut (no state, one step) and after a trial that diverged.
     """
 
+    kept: ClassVar = ("batch", "examples")
+
     def __init__(self, trial) -> None:
         super().__init__(trial)
-        self.batch: Batch | None = None
+        self.batch: tuple[Tensor, Tensor, Tensor] | None = None
         self.examples = 0
         self.found: list[Bias] = []
 
@@ -30,13 +34,13 @@ class Truncation(Probe):
         """Keep the batch; the last of a budget may be a small rest."""
         examples = len(batch.lengths)
         if examples >= self.examples:
-            self.batch, self.examples = batch, examples
+            self.batch, self.examples = batch[:3], examples
 
     def on_train_end(self, trainer, pl_module: RecurrentModule) -> None:
         """Measure the trained weights."""
         if self.batch is None or pl_module.failure is not None or not pl_module.model.remembers:
             return
-        inputs, targets, lengths = (part[:SEQUENCES] for part in self.batch[:3])
+        inputs, targets, lengths = (part[:SEQUENCES] for part in self.batch)
         few = Batch(inputs, targets, lengths)
         own = None if pl_module.task.stream else self.trial.bptt_length
         tried = lengths_to_try(pl_module.model.reach(few), own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from harness.probes.base import Probe, last_update
 
 class UpdateRatio(Probe):
     """Norm of the change of all weights over the norm of the weights before it, on sampled updates."""
+
+    kept: ClassVar = ("ratios",)
 
     def __init__(self, trial) -> None:
         super().__init__(trial)

@@ -1,0 +1,144 @@
+"""When a trial is written down: now and then by the clock, and at once when a stop is asked for.
+
+While nothing is due an update pays nothing: a thread sleeps, and only when a checkpoint is due does it add a call to
+those that the module makes after an update. Neither when nor how often a checkpoint is written decides any result, so
+it is no part of the Trial. Not Lightning's own checkpoints: those know batches, which here are groups of updates, so
+they could not stop inside one; they leave out the state of streams, probes and generators, move a file by way of TMPDIR
+without syncing it, and trust what they read.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from harness import __version__
+from harness.checkpoint import Checkpoints, Foreign
+from harness.errors import Paused
+from harness.module import RecurrentModule
+from harness.snapshot import Course
+from harness.stop import Stop
+
+EVERY = 20.0
+"""Seconds of training before the first checkpoint, and at least so many between two."""
+
+SHARE = 0.01
+"""Of the time of a trial, at most so much goes into writing checkpoints: their cost is measured."""
+
+NAP = 0.25
+"""Seconds between two looks for a request to stop."""
+
+
+class Keeper(pl.Callback):
+    """Knows how a trial came to where it is: its attempts, their time, and the checkpoint that it goes on from."""
+
+    def __init__(self, checkpoints: Checkpoints | None = None, every: float = EVERY, stop: Stop | None = None) -> None:
+        """Without `checkpoints` a trial is one attempt, and nothing is written."""
+        self.checkpoints, self.every, self.stop = checkpoints, every, stop
+        self.started, self.attempts = datetime.now(UTC).isoformat(timespec="seconds"), 1
+        self._begin, self._earlier = time.perf_counter(), 0.0
+        self._found: dict[str, Any] | None = None
+        self._bound: dict[str, str] = {}
+        self._lock, self._over, self._due, self._stopping = threading.Lock(), threading.Event(), False, False
+
+    @property
+    def seconds(self) -> float:
+        """Wall time over all attempts; of an attempt that was killed, up to its last checkpoint."""
+        return self._earlier + time.perf_counter() - self._begin
+
+    def open(self, course: Course, data_sha256: str) -> int:
+        """Look for a checkpoint of a trial that is about to train, and return how many updates were made before."""
+        self.course = course
+        self._sigterm = signal.getsignal(signal.SIGTERM)
+        versions = {"harness": __version__, "torch": torch.__version__, "numpy": np.__version__}
+        self._bound = {"data": data_sha256, **versions}
+        found = self.checkpoints.read(self._bound) if self.checkpoints else None
+        if found is None:
+            return 0
+        self._found, self.attempts = found.state, found.attempt
+        updates = found.state["module"]["updates"]
+        assert self.checkpoints is not None
+        print(f"trial {self.checkpoints.trial_id} goes on from update {updates} of {len(course.loader)}", flush=True)
+        return updates
+
+    def close(self) -> None:
+        """The trial is over."""
+        self._over.set()
+        if self.stop is not None:
+            self.stop.heeded = False
+
+    def set_aside(self, why: Foreign) -> None:
+        """The checkpoint does not fit: forget it, for the trial starts anew."""
+        assert self.checkpoints is not None
+        self.checkpoints.set_aside(str(why))
+        self.attempts, self._found = 1, None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on from the checkpoint, if there is one, and start the clock."""
+        self._optimizer = trainer.optimizers[0]
+        if self._found is not None:
+            try:
+                self.course.load_state(self._found, self._optimizer)
+            except (KeyError, ValueError, RuntimeError, TypeError) as error:
+                raise Foreign(f"its checkpoint does not fit: {str(error).splitlines()[0]}") from error
+            self._earlier, self.started = self._found["seconds"], self._found["started"]
+            self._found = None
+        if self.checkpoints is None:
+            return
+        if threading.current_thread() is threading.main_thread() and self._sigterm is not None:
+            signal.signal(signal.SIGTERM, self._sigterm)  # Lightning's own would end training after a group, unsaved
+        if self.stop is not None:
+            self.stop.heeded = True
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Between two batches of an evaluation all stands as after the last update; it is made anew."""
+        if self._stopping:
+            self._take(pl_module)
+
+    def _watch(self) -> None:
+        """Sleep until something is due."""
+        self._next = time.monotonic() + self.every
+        while not self._over.wait(NAP):
+            self._stopping = self.stop is not None and self.stop.asked
+            if self._stopping or time.monotonic() >= self._next:
+                self.ask()
+            if self._stopping:
+                return
+
+    def ask(self) -> None:
+        """Have a checkpoint taken after the update that is being made, whichever thread this is."""
+        with self._lock:
+            if not self._due:
+                self._due = True
+                self.course.module.after_update.append(self._after_update)
+
+    def _after_update(self, trainer: pl.Trainer, pl_module: RecurrentModule, *_: Any) -> None:
+        with self._lock:
+            self._due = False
+            pl_module.after_update.remove(self._after_update)
+        if pl_module.failure is None:  # what has failed is about to be a record
+            self._take(pl_module)
+
+    def _take(self, pl_module: pl.LightningModule) -> None:
+        """Write a checkpoint; where that fails the trial goes on without. End it if a stop was asked for."""
+        assert self.checkpoints is not None
+        begin, updates = time.monotonic(), self.course.module.updates
+        state = self.course.state(self._optimizer) | {"seconds": self.seconds, "started": self.started}
+        try:
+            self.checkpoints.write(state, updates, self.attempts, self._bound)
+        except OSError as error:
+            print(f"warning: no checkpoint of trial {self.checkpoints.trial_id}: {error}", flush=True)
+        now = time.monotonic()
+        self._next = now + max(self.every, (now - begin) / SHARE)
+        for probe in self.course.probes:
+            probe.skip_time()
+        if self._stopping:
+            raise Paused(f"trial {self.checkpoints.trial_id} stopped after update {updates}")

@@ -1,0 +1,68 @@
+"""All that a trial has become between two updates, as plain data: with it, and with the trial, it goes on bit for bit.
+
+    module       weights, the best so far on the validation split, the state that streams carry, the scale of a float16
+                 loss, updates made (the position of a schedule follows)
+    optimizer    its moments and step counts
+    loader       the data cursor: examples handed out, or where each stream stands; the order follows from the seed
+    probes       what each has seen: losses, norms and clip statistics, the learning curve, times
+    generators   torch's, of the CPU and of each GPU
+
+Nothing draws from another generator: Python's and NumPy's global ones are left alone, in training as here, because Ray
+takes identifiers from them that must differ between processes (tests/units/test_snapshot.py holds training to it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.data.batches import TrainBatches
+from harness.data.streams import StreamBatches
+from harness.module import RecurrentModule
+from harness.probes.base import Probe
+
+
+@dataclass(frozen=True)
+class Course:
+    """What changes while a trial trains. The optimiser is Lightning's to make, and given to the methods."""
+
+    module: RecurrentModule
+    loader: TrainBatches | StreamBatches
+    probes: Sequence[Probe]
+
+    def state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Return everything, to be written before the next update."""
+        return {
+            "module": self.module.state(),
+            "optimizer": optimizer.state_dict(),
+            "loader": self.loader.state_dict(),
+            "probes": {type(probe).__name__: probe.state() for probe in self.probes},
+            "generators": generators(),
+        }
+
+    def load_state(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        """Go on from there. Raises KeyError, ValueError, RuntimeError or TypeError where it does not fit."""
+        names = {type(probe).__name__ for probe in self.probes}
+        if state["probes"].keys() != names:
+            raise KeyError(f"probes {', '.join(sorted(names))}, not {', '.join(sorted(state['probes']))}")
+        self.module.load_state(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        self.loader.load_state_dict(state["loader"])
+        for probe in self.probes:
+            probe.load_state(state["probes"][type(probe).__name__])
+        set_generators(state["generators"])  # last: nothing draws between this and the next update
+
+
+def generators() -> dict[str, Any]:
+    """Return the state of every generator that training draws from."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []}
+
+
+def set_generators(state: dict[str, Any]) -> None:
+    """Set them."""
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
