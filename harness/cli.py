@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from harness import cli_data
+from harness import cli_compare, cli_data
 from harness.errors import Fault, HarnessError, Stopped, UserError
 from harness.resume import resumable
 from harness.sample import Request, sampled
@@ -38,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 app.add_typer(cli_data.app, name="data")
+app.command()(cli_compare.compare)
 
 
 class What(StrEnum):

@@ -22,8 +22,8 @@ LEVELS = {
     # a probe watches the module, and the module knows no probe
     4: "engine",
     5: "launch",
-    6: "report",
-    7: "jobs overview resume sample cli cli_data __main__",
+    6: "report compare",
+    7: "jobs against rounds cli_compare overview resume sample cli cli_data __main__",
 }
 """Top modules and packages of harness/ by level; each imports from its own level and lower numbers only."""
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}

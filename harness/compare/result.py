@@ -1,0 +1,83 @@
+"""The result of a comparison: one line a question, and one exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.compare.facts import Fact
+from harness.compare.scores import Scores
+from harness.compare.timing import Timing
+
+Kind = Literal["time", "facts", "score"]
+BAD = {"slower", "changed", "worse"}
+OPEN = {"inconclusive"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One question about one variant: `name`, what was asked, the verdict in a word, and the numbers in a sentence."""
+
+    name: str
+    kind: Kind
+    verdict: str
+    numbers: str
+    timing: Timing | None = None
+    seconds: float = 0.0
+    """Of an update or a trial of the new side, for tools that draw lines over commits."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All lines, and what base and new are. `accept_changes`: changed facts are told and do not fail the gate."""
+
+    base: str
+    new: str
+    lines: list[Line]
+    notes: list[str] = field(default_factory=list)
+    accept_changes: bool = False
+
+    @property
+    def failed(self) -> list[Line]:
+        """Lines that fail the gate."""
+        return [line for line in self.lines if line.verdict in BAD - ({"changed"} if self.accept_changes else set())]
+
+    @property
+    def undecided(self) -> list[Line]:
+        """Lines that could not be decided."""
+        return [line for line in self.lines if line.verdict in OPEN]
+
+    @property
+    def exit_code(self) -> int:
+        """0: nothing worse; 3: a regression; 4: inconclusive, or nothing that could be compared."""
+        if self.failed:
+            return 3
+        return 4 if self.undecided or not self.lines else 0
+
+    @property
+    def sentence(self) -> str:
+        """The finding."""
+        if not self.lines:
+            return "nothing could be compared"
+        if self.failed:
+            return f"{len(self.failed)} of {len(self.lines)} comparisons are worse"
+        if self.undecided:
+            return f"{len(self.undecided)} of {len(self.lines)} comparisons are inconclusive, none is worse"
+        return f"none of {len(self.lines)} comparisons is worse"
+
+
+def time_line(name: str, timing: Timing, seconds: float = 0.0) -> Line:
+    """Say what a time did."""
+    numbers = f"{timing.ratio:.3f} times as long [{timing.low:.3f}, {timing.high:.3f}], {timing.pairs} pairs"
+    return Line(name, "time", timing.verdict, numbers, timing, seconds)
+
+
+def facts_line(name: str, found: list[Fact]) -> Line:
+    """Say which facts changed."""
+    return Line(name, "facts", "changed" if found else "equal", "; ".join(map(str, found)) or "equal to the last bit")
+
+
+def score_line(name: str, found: Scores, form: str) -> Line:
+    """Say what a score did."""
+    numbers = f"{found.base:{form}} -> {found.new:{form}}"
+    return Line(name, "score", found.verdict, numbers if found.verdict == "equal" else f"{numbers}, p = {found.p:.3f}")

@@ -1,0 +1,84 @@
+"""A comparison for readers and tools: terminal, JUnit XML, GitHub's step summary, JSON for github-action-benchmark."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from harness.compare.result import BAD, Comparison
+from harness.report.to_markdown import escape
+from harness.report.words import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STYLES = {"slower": "red", "changed": "red", "worse": "red", "inconclusive": "yellow", "faster": "green"}
+HEADER = ("variant", "of", "verdict", "numbers")
+
+
+def show(console: Console, found: Comparison) -> None:
+    """Print the table and the finding."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"{found.base} -> {found.new}", style="bold"), title_justify="left", header_style="dim")
+    for title in HEADER:
+        table.add_column(title, overflow="fold")
+    for line in found.lines:
+        verdict = Text(line.verdict, style=_STYLES.get(line.verdict, ""))
+        table.add_row(Text(clean(line.name)), line.kind, verdict, Text(clean(line.numbers)))
+    console.print(table)
+    for note in found.notes:
+        console.print(Text(note))
+    console.print(Text(found.sentence, style="bold red" if found.failed else "bold"))
+
+
+def markdown(found: Comparison) -> str:
+    """Return GitHub's step summary."""
+    rows = [(clean(line.name), line.kind, line.verdict, clean(line.numbers)) for line in found.lines]
+    table = [HEADER, ("---",) * len(HEADER), *rows]
+    lines = ["| " + " | ".join(map(escape, row)) + " |" for row in table]
+    notes = [f"* {escape(note)}" for note in found.notes]
+    head = f"### {escape(found.base)} to {escape(found.new)}: {escape(found.sentence)}"
+    return "\n\n".join(filter(None, [head, "\n".join(lines), "\n".join(notes)])) + "\n"
+
+
+def junit(found: Comparison) -> str:
+    """Return JUnit XML: a test case a line, failed where it is worse, skipped where it could not be decided."""
+    failed, undecided = found.failed, found.undecided
+    suite = ET.Element("testsuite", name="harness compare", tests=str(len(found.lines)), failures=str(len(failed)),
+                       errors="0", skipped=str(len(undecided)))  # fmt: skip
+    for line in found.lines:
+        case = ET.SubElement(suite, "testcase", classname=f"compare.{line.kind}", name=clean(line.name),
+                             time=f"{line.seconds:.6f}")  # fmt: skip
+        message = f"{line.verdict}: {clean(line.numbers)}"
+        if line in failed:
+            ET.SubElement(case, "failure", message=message)
+        elif line in undecided:
+            ET.SubElement(case, "skipped", message=message)
+        else:
+            ET.SubElement(case, "system-out").text = message
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def action_benchmark(found: Comparison) -> str:
+    """Return the list that github-action-benchmark reads as `customSmallerIsBetter`: ratios to the base, in percent of
+    it, so that points of unlike machines can stand on one line."""
+    timed = [line for line in found.lines if line.timing is not None and math.isfinite(line.timing.ratio)]
+    sides, out = f"base {found.base}, new {found.new}", []
+    for line in timed:
+        assert line.timing is not None
+        low, high = line.timing.low, line.timing.high
+        spread = f"[{low:.3f}, {high:.3f}]" if math.isfinite(high) else "no interval"
+        out.append({"name": line.name, "unit": "% of base", "value": round(100 * line.timing.ratio, 2), "range": spread,
+                    "extra": f"{line.verdict}, {line.timing.pairs} pairs; {sides}"})  # fmt: skip
+    return json.dumps(out, indent=1) + "\n"
+
+
+def plain(found: Comparison) -> str:
+    """Return all of it as JSON."""
+    lines = [{"name": x.name, "of": x.kind, "verdict": x.verdict, "numbers": x.numbers} for x in found.lines]
+    whole = {"base": found.base, "new": found.new, "exit_code": found.exit_code, "finding": found.sentence}
+    return json.dumps(whole | {"lines": lines, "notes": found.notes, "worse": sorted(BAD)}, indent=1) + "\n"
