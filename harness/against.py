@@ -8,6 +8,7 @@ times is called so.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -29,8 +30,9 @@ from harness.trial import key_of
 
 SHORT = 2.0
 """Seconds up to which a trial is run again and again for its time; a longer one is run once for facts and score."""
-FEWEST, MOST = 12, 60
-"""Pairs of each trial: fewer give no interval, more are not needed."""
+MOST = 60
+"""Pairs of each trial: more are not needed. Fewer than about 13 give no interval, and the verdict is inconclusive."""
+AGAIN = ("slower", "inconclusive")
 ROOT = Path(__file__).parents[1]
 
 
@@ -51,10 +53,14 @@ class Side:
                 [sys.executable, "-P", str(Path(__file__).with_name("rounds.py")), str(benchmark)],
                 env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=tree,
             )  # fmt: skip
-        hello = self._read()
-        self.labels: list[str] = hello["labels"]
-        if Path(hello["tree"]).resolve() != (tree / "harness").resolve():
-            raise Broken(f"{name}: the code that ran lies in {hello['tree']}, not in {tree}")
+        try:
+            hello = self._read()
+            self.labels: list[str] = hello["labels"]
+            if Path(hello["tree"]).resolve() != (tree / "harness").resolve():
+                raise Broken(f"{name}: the code that ran lies in {hello['tree']}, not in {tree}")
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, number: int) -> dict[str, Any]:
         """Run a trial; return what was observed."""
@@ -123,18 +129,32 @@ def _timed(
 ) -> list[Line]:
     """Times, in rounds; what looks slower is measured once more with what is left of the time."""
     found = _rounds(base, new, numbers, budget)
-    judged = {i: timing.judge(found[i][0], len(numbers)) for i in numbers}
-    doubtful = [i for i in numbers if judged[i].verdict in ("slower", "inconclusive")]
+    judged = {i: timing.judge(found[i][0], len(numbers) + 1) for i in numbers}
+    whole = timing.judge(_together(found), len(numbers) + 1)
+    doubtful = numbers if whole.verdict == "slower" else [i for i in numbers if judged[i].verdict in AGAIN]
     if doubtful:
         say(f"once more: {', '.join(base.labels[i] for i in doubtful)}")
         more = _rounds(base, new, doubtful, end - time.monotonic())
         for i in doubtful:
-            first, second = judged[i], timing.judge(more[i][0], len(doubtful))
-            both = timing.judge(found[i][0] + more[i][0], len(numbers))
-            agree = first.verdict == "slower" and second.verdict == "slower"
-            confirmed = both.verdict if agree or both.verdict != "slower" else "inconclusive"
-            judged[i] = replace(both, verdict=confirmed)
-    return [time_line(base.labels[i], judged[i], found[i][1]) for i in numbers]
+            judged[i] = _confirmed(judged[i], found[i][0], more[i][0], len(doubtful) + 1)
+        if doubtful == numbers:
+            whole = _confirmed(whole, _together(found), _together(more), len(numbers) + 1)
+    lines = [time_line(base.labels[i], judged[i], found[i][1]) for i in numbers]
+    return [*lines, time_line("all together", whole)] if len(numbers) > 1 else lines
+
+
+def _confirmed(first: timing.Timing, ratios: list[float], more: list[float], comparisons: int) -> timing.Timing:
+    """Judge both measurements together; slower is only what was slower in each of them."""
+    again, both = timing.judge(more, comparisons), timing.judge(ratios + more, comparisons)
+    if both.verdict == "slower" and not first.verdict == again.verdict == "slower":
+        return replace(both, verdict="inconclusive")
+    return both
+
+
+def _together(found: dict[int, tuple[list[float], float]]) -> list[float]:
+    """Geometric mean over the trials of each round: what slows all of them down shows in it first."""
+    rounds = zip(*(ratios for ratios, _ in found.values()), strict=True)
+    return [math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) for ratios in rounds]
 
 
 def _rounds(base: Side, new: Side, numbers: list[int], seconds: float) -> dict[int, tuple[list[float], float]]:
@@ -142,14 +162,14 @@ def _rounds(base: Side, new: Side, numbers: list[int], seconds: float) -> dict[i
     ratios: dict[int, list[float]] = {i: [] for i in numbers}
     times: dict[int, list[float]] = {i: [] for i in numbers}
     begin, turn = time.monotonic(), 0
-    while turn < MOST and (turn < FEWEST or time.monotonic() - begin < seconds):
+    while turn < MOST and time.monotonic() - begin < seconds:
         for i in numbers:
             sides = (base, new) if turn % 2 else (new, base)
             took = {side: _quick(side.run(i)) for side in sides}
             ratios[i].append(took[new] / took[base])
             times[i].append(took[new])
         turn += 1
-    return {i: (ratios[i], min(times[i])) for i in numbers}
+    return {i: (ratios[i], min(times[i], default=0.0)) for i in numbers}
 
 
 def _quick(observed: dict[str, Any]) -> float:

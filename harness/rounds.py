@@ -3,6 +3,9 @@
 Run as a script with the revision's tree in front of the path: `python -P rounds.py BENCHMARK`. It names its trials in
 one line of JSON, then answers every line on its input, the number of a trial, with what was observed of it. It uses
 `spec.load` and `engine.run_trial` of that revision and nothing else of it.
+
+Here the clock counts the processor's time, not the wall's: what other processes do to this one hardly shows in it. On a
+machine with a load of 13 on 2 cores the wall clock ran 3 times as fast. A wait (for a disk, for a lock) is not seen.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ def main(path: str) -> None:
     """Serve until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer
+    time.perf_counter = time.process_time  # before anything takes it
     from harness import engine, spec
 
     trials = spec.load(path).trials

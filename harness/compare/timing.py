@@ -15,8 +15,8 @@ MARGIN = 0.05
 """Ratios within this of 1 are nobody's business: other code, other addresses, other alignment."""
 FINDABLE = 0.20
 """A slowdown that must not pass: where the interval allows it, the run is inconclusive, not fine."""
-ALPHA = 0.002
-"""Chance that the ratio of one comparison lies below its interval."""
+ALPHA = 0.01
+"""Chance that one ratio or more of a run lie below their intervals; what alarms must do so twice (against.py)."""
 
 
 @dataclass(frozen=True)

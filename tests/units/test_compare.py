@@ -1,0 +1,152 @@
+"""The gate's decisions: by simulation against known truth, by scipy, and what each output says."""
+
+from __future__ import annotations
+
+import json
+import math
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from report_records import diverged, grid, record
+from scipy import stats as scipy_stats
+
+from harness.compare import folders, scores, timing, written
+from harness.compare.facts import changed
+from harness.compare.result import Comparison, Line, time_line
+
+
+def noisy(rng: np.random.Generator, true: float, pairs: int) -> list[float]:
+    """Ratios as a busy machine makes them: 8 % of noise on each side, and one measurement in eight up to twice as
+    long."""
+    sides = np.exp(0.08 * rng.normal(size=(2, pairs))) * np.where(rng.random((2, pairs)) < 0.125, 1 + rng.random(), 1)
+    return (true * sides[0] / sides[1]).tolist()
+
+
+def share(true: float, verdict: str, pairs: int = 30, comparisons: int = 9, runs: int = 400) -> float:
+    rng = np.random.default_rng(0)
+    return np.mean([timing.judge(noisy(rng, true, pairs), comparisons).verdict == verdict for _ in range(runs)])
+
+
+def test_nothing_alarms_without_a_slowdown_and_a_slowdown_of_a_half_is_found():
+    assert share(1.0, "slower") <= 0.01 and share(1.5, "slower") > 0.95 and share(1 / 1.5, "faster") > 0.95
+
+
+def test_what_cannot_be_decided_is_inconclusive_not_fine():
+    assert timing.judge([1.0] * 5, 9).verdict == "inconclusive"  # too few for any interval
+    assert timing.judge([], 1).verdict == "inconclusive"
+    wide = timing.judge([0.7, 1.5] * 15, 9)
+    assert wide.verdict == "inconclusive" and wide.low < 1 < wide.high
+    assert timing.judge([1.0, 1.02, 0.98] * 10, 9).verdict == "not significant"
+
+
+@pytest.mark.parametrize("true", [0.8, 1.0, 1.2])
+def test_the_interval_covers_the_ratio(true):
+    rng = np.random.default_rng(1)
+    found = [timing.judge(noisy(rng, true, 25)) for _ in range(400)]
+    assert np.mean([f.low <= true <= f.high for f in found]) >= 0.99
+
+
+def test_the_lower_quartile_forgets_the_warm_up_and_the_disturbed():
+    assert timing.quick([9, 9, 1, 2, 3, 100], 2) == 2 and math.isnan(timing.quick([1.0], 1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_p_is_mann_and_whitneys(seed):
+    rng = np.random.default_rng(seed)
+    base, new = rng.normal(size=6).tolist(), rng.normal(-0.5, 1, 5).tolist()
+    wanted = scipy_stats.mannwhitneyu(new, base, alternative="less", method="exact").pvalue
+    assert scores.worse_by_chance(base, new, True) == pytest.approx(wanted, rel=1e-12)
+    assert scores.worse_by_chance([-v for v in base], [-v for v in new], False) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_scores_are_held_against_the_seeds_of_the_reference():
+    base = [0.9, 0.91, 0.92, 0.93, 0.94]
+    assert scores.judge(base, base, True).verdict == "equal"
+    assert scores.judge(base, [0.5, 0.6, 0.7], True).verdict == "worse"
+    assert scores.judge(base, [0.5, 0.6, 0.7], False).verdict == "not worse"
+    assert scores.judge(base, [0.9, 0.95, -math.inf], True).verdict == "not worse"
+    assert scores.judge([0.9], [0.8], True).verdict == "inconclusive"
+    assert scores.judge(base, [-math.inf] * 3, True).verdict == "worse"
+
+
+def test_no_difference_alarms_in_at_most_5_percent():
+    rng = np.random.default_rng(2)
+    found = [scores.judge(rng.normal(size=5).tolist(), rng.normal(size=5).tolist(), True) for _ in range(1000)]
+    assert np.mean([f.verdict == "worse" for f in found]) <= 0.07
+
+
+def test_facts_are_exact():
+    one = record(grid(1)[0], train_loss=0.1, weights_sha256="ab")
+    assert changed(one, one) == []
+    found = changed(one, one.replace(train_loss=0.1 + 1e-16 * 2, parameters=one.parameters + 1))
+    assert [fact.name for fact in found] == ["parameters", "train_loss"]
+    assert changed(one.replace(train_loss=math.nan), one.replace(train_loss=math.nan)) == []
+
+
+def timed(trial, factor: float = 1.0, **changes):
+    rng = np.random.default_rng(trial.seed)
+    seconds = (factor * 0.01 * np.exp(0.02 * rng.normal(size=30))).tolist()
+    return record(trial, update_seconds=seconds, warmup_updates=3, **changes)
+
+
+def test_folders_are_compared_trial_by_trial():
+    trials = grid(14, cells=("lstm",))[:28]
+    base = [timed(trial) for trial in trials]
+    same = folders.compare(base, base, ("a", "b"))
+    assert same.exit_code == 0 and {line.kind for line in same.lines} == {"time", "facts", "score"}
+    slow = folders.compare(base, [timed(trial, 1.3) for trial in trials], ("a", "b"))
+    assert slow.exit_code == 3 and "1.300 times as long" in slow.failed[0].numbers
+    other = folders.compare(base, [timed(trial, train_loss=0.5) for trial in trials], ("a", "b"))
+    assert other.exit_code == 3 and {line.verdict for line in other.failed} == {"changed"}
+    assert folders.compare(base, [timed(trial, train_loss=0.5) for trial in trials], ("a", "b"), True).exit_code == 0
+    lost = folders.compare(base, [diverged(trial) for trial in trials], ("a", "b"))
+    assert "worse" in {line.verdict for line in lost.failed}
+    assert any("not interleaved" in note for note in same.notes)
+
+
+def test_another_machine_is_refused_by_name():
+    base = [timed(trial) for trial in grid(2)]
+    found = folders.compare(base, [r.replace(fingerprint="other-8c-1") for r in base], ("a", "b"))
+    assert found.exit_code == 4 and not found.lines
+    assert "test-2c-01234567" in found.notes[0] and "other-8c-1" in found.notes[0]
+
+
+def test_trials_of_one_folder_alone_are_counted():
+    base = [timed(trial) for trial in grid(2)]
+    assert "1 trials stand in one folder alone" in folders.compare(base, base[1:], ("a", "b")).notes[0]
+
+
+def made() -> Comparison:
+    slow = time_line("lstm <b>|`x`", timing.judge([1.5] * 30), 0.01)
+    fine = time_line("gru", timing.judge([1.0] * 30), 0.02)
+    open_ = time_line("elman", timing.judge([1.0] * 3), 0.03)
+    return Comparison("a", "b", [slow, fine, open_, Line("gru", "facts", "equal", "equal to the last bit")], ["note"])
+
+
+def test_junit_has_a_case_a_line_failed_or_skipped():
+    suite = ET.fromstring(written.junit(made()))
+    assert suite.attrib["tests"] == "4" and suite.attrib["failures"] == "1" and suite.attrib["skipped"] == "1"
+    kinds = [[child.tag for child in case] for case in suite]
+    assert kinds == [["failure"], ["system-out"], ["skipped"], ["system-out"]]
+
+
+def test_the_action_reads_names_units_and_values():
+    points = json.loads(written.action_benchmark(made()))
+    assert [point["value"] for point in points] == [150.0, 100.0, 100.0]
+    assert all({"name", "unit", "value", "range", "extra"} == point.keys() for point in points)
+
+
+def test_markdown_opens_no_tag_and_json_has_the_exit_code():
+    page = written.markdown(made())
+    assert "<b>" not in page and "1 of 4 comparisons are worse" in page and "* note" in page
+    whole = json.loads(written.plain(made()))
+    assert whole["exit_code"] == 3 and len(whole["lines"]) == 4
+
+
+def test_exit_codes():
+    good, bad = Line("x", "time", "not significant", ""), Line("x", "time", "slower", "")
+    open_, facts = Line("x", "time", "inconclusive", ""), Line("x", "facts", "changed", "")
+    codes = [Comparison("a", "b", lines).exit_code for lines in ([], [good], [good, open_], [open_, bad], [facts])]
+    assert codes == [4, 0, 4, 3, 3]
+    assert Comparison("a", "b", [facts], accept_changes=True).exit_code == 0
