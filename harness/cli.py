@@ -1,8 +1,7 @@
 """The command `harness`: verbs, options and exit codes. What is heavy is imported by the verb that needs it.
 
 Exit codes: 0 done; 2 your input; 3 slower, changed or worse; 4 undecided; 5 done, but some trials are not ok; 6 stored
-data damaged; 75 stopped early, and the
-same command goes on; 1 our bug, with its traceback.
+data damaged; 75 stopped early, and the same command goes on; 1 our bug, with its traceback.
 """
 
 from __future__ import annotations
