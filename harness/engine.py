@@ -29,7 +29,7 @@ from harness.data.streams import EvalStreams, StreamBatches
 from harness.errors import Stopped
 from harness.keeper import Keeper
 from harness.metrics import METRICS
-from harness.models import weights
+from harness.models import memory, weights
 from harness.models.kernel import kernel_of
 from harness.module import RecurrentModule
 from harness.probes import attach
@@ -203,6 +203,7 @@ def _controlled(trial: Trial) -> Iterator[None]:
     levels = [logger.level for logger in noisy]
     for logger in noisy:
         logger.setLevel(logging.ERROR)
+    memory.keep_freed()
     torch.set_num_threads(trial.threads)
     torch.manual_seed(trial.seed)
     try:
