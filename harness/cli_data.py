@@ -18,18 +18,39 @@ Name = Annotated[str | None, typer.Argument(metavar="NAME", help="a data set", s
 
 
 @app.command("list")
-def list_() -> None:
-    """List data sets: whether they are on this machine, their size, the tasks that read them, the licence."""
+def list_(name: Name = None) -> None:
+    """List data sets: whether they are on this machine, their size, tasks and licence; of one, all that is known."""
+    from harness.data import sources
+
+    for line in _all_sets() if name is None else _one_set(name):
+        typer.echo(line)
+    typer.echo(f"cache: {sources.cache_folder()}")
+
+
+def _all_sets() -> Iterator[str]:
     from harness.data import sources
 
     used = tasks_of()
-    typer.echo(f"  {'set':<16} {'here':<6} {'MB':>6}  {'tasks':<28} licence")
+    yield f"  {'set':<16} {'here':<6} {'MB':>6}  {'tasks':<28} licence"
     for name in sources.names():
         about = sources.find(name)
         size = sum(file.bytes for file in about.files.values()) / 1e6
         have = "yes" if sources.here(name) else "no"
-        typer.echo(f"  {name:<16} {have:<6} {size:>6.1f}  {', '.join(used.get(name, ())):<28} {about.licence}")
-    typer.echo(f"cache: {sources.cache_folder()}")
+        yield f"  {name:<16} {have:<6} {size:>6.1f}  {', '.join(used.get(name, ())):<28} {about.licence}"
+
+
+def _one_set(name: str) -> Iterator[str]:
+    from harness.data import sources
+
+    about = sources.find(name)
+    yield f"{name}: {about.title}"
+    told = {"licence": about.licence, "redistribution": about.redistribute, "cite": about.cite, "holds": about.counts}
+    told |= {"tasks": ", ".join(tasks_of().get(name, ())), "conversion": about.conversion}
+    yield from (f"  {what}: {text}" for what, text in told.items() if text)
+    for file, one in about.files.items():
+        have = "here" if sources.cached(name, file).exists() or sources.mirrored(name, file) else "not here"
+        yield f"  {file}  ({have}, {one.bytes:,} bytes, sha256 {one.sha256})"
+        yield f"    from {one.url or one.archive or one.comes_from}"
 
 
 @app.command()

@@ -83,11 +83,26 @@ def test_make_targets_and_verbs_and_options_exist(path):
         if verb.startswith("-"):
             continue
         assert verb in VERBS, f"{path.name}: harness {verb}"
-        known = {option for parameter in VERBS[verb].params for option in parameter.opts} | {"--help", "-h"}
+        called = VERBS[verb]
+        if rest and (inner := getattr(called, "commands", None)):  # `harness data fetch`
+            assert rest[0] in inner, f"{path.name}: harness {verb} {rest[0]}"
+            called = inner[rest.pop(0)]
+        known = {option for parameter in called.params for option in parameter.opts} | {"--help", "-h"}
         unknown = {word.partition("=")[0] for word in rest if word.startswith("--")} - known
         assert not unknown, f"{path.name}: harness {verb} {' '.join(unknown)}"
         for word in rest:
             assert not word.endswith((".yaml", ".yml")) or (ROOT / word).exists(), f"{path.name}: {word}"
+
+
+@every_document
+def test_commands_in_blocks_parse_as_they_stand(path):
+    """With their arguments and values, as whoever copies a line will find; nothing runs."""
+    lines = [shlex.split(line, comments=True) for block in blocks(path, "sh") for line in block.splitlines()]
+    for _, *words in (words for words in lines if words and words[0].endswith("harness")):
+        command = typer.main.get_command(cli.app)
+        while inner := getattr(command, "commands", None):
+            command = inner[words.pop(0)]
+        command.make_context("harness", words)
 
 
 @every_document

@@ -321,6 +321,16 @@ def test_every_real_set_states_all_that_a_user_must_know():
             assert bool(one.keep) == bool(one.archive)
 
 
+def test_list_says_of_one_set_all_that_is_known_and_names_the_nearest_of_another(capsys):
+    assert cli.main(["data", "list", "ptb"]) == 0
+    said, about = capsys.readouterr().out, sources.find("ptb")
+    for file, one in about.files.items():
+        assert file in said and one.sha256 in said and one.url in said and f"{one.bytes:,} bytes" in said
+    assert about.licence in said and about.cite in said and "autocomplete" in said
+    assert cli.main(["data", "list", "ptbb"]) == 2
+    assert "did you mean 'ptb'?" in capsys.readouterr().err
+
+
 @pytest.mark.data
 def test_the_mirror_is_what_is_known():
     assert fetch.verified(sources.names()) == len(sources.names())
