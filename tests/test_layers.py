@@ -202,3 +202,9 @@ def test_no_cell_or_task_names_another():
             for line, imported in imports(path):
                 package, _, _ = imported.rpartition(".")
                 assert not {imported, package} & siblings, f"{name(path)}:{line}: imports its sibling {imported}"
+
+
+def test_no_two_test_files_share_a_name():
+    """Without packages pytest imports them by name alone, and gives up on the whole suite."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
