@@ -17,6 +17,7 @@ Answered = tuple[str, list[str]]
 """A text, and each right answer to it."""
 Dialogue = list[str]
 """Turns, two or more."""
+SIDES = ("source", "target")
 PAIRS = 'a text, a tab and its summary; in .jsonl {"source": ..., "target": ...}, each a text or a list of texts'
 TURNS = 'turns with a tab between them, two or more; in .jsonl {"turns": [...]}'
 
@@ -65,9 +66,6 @@ def answered(line: str) -> Answered:
     row = json_object(line)
     source, target = (_texts([row[name]] if isinstance(row.get(name), str) else row.get(name), name) for name in SIDES)
     return plain(" ".join(source)), [plain(text) for text in target]
-
-
-SIDES = ("source", "target")
 
 
 def turns(line: str) -> Dialogue:

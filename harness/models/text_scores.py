@@ -78,7 +78,8 @@ class BLEU(Score):
 
 class Rouge(Score):
     """ROUGE (Lin, ACL workshop 2004), 0 to 1: mean F1 of stemmed words ("rouge1"), pairs of them ("rouge2") or their
-    longest common subsequence ("rougeL") against the reference that is nearest by this kind, by Google's package."""
+    longest common subsequence ("rougeL") against the reference that is nearest by this kind, by Google's package.
+    (Cachola et al. take the reference that is nearest by ROUGE-1 for all three, so their ROUGE-2 and -L are lower.)"""
 
     def __init__(self, kind: str, task: Task) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ class WritingTask(PreparedTask):
 
     def ask(self, given):
         try:
-            texts = [plain(line) for line in given.strip().split("\n")]
+            texts = [plain(line) for line in given.split("\n") if line.strip()] or [plain("")]
         except ValueError as error:
             raise UserError(Fault(str(error), where="--input", allowed="a text")) from None
         read = self.joined([self.subwords.numbers(text) for text in texts])

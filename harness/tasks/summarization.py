@@ -25,10 +25,12 @@ class Summarization(WritingTask):
 
     `scitldr`: abstracts of papers on machine learning and their summaries of one sentence, SciTLDR-A (Cachola, Lo,
     Cohan, Weld, Findings of EMNLP 2020); 1,992 / 619 / 618, the authors' split, with up to 4 summaries of each paper
-    in validation and test. Or your own: lines of a text, a tab and its summary, or JSON with "source" and "target".
+    in validation and test. `reports`: synthetic; reports of matches, and who won (harness/data/read_reports.py).
+    Or your own: lines of a text, a tab and its summary, or JSON with "source" and "target".
     Read are the first `longest` pieces of a text. Of a summary `longest_answer` are trained on; ROUGE compares what is
     written with the whole one, and with the nearest of several. Perplexity is that of the pieces of the first.
-    Floor: ROUGE-1 of the best constant summary, 0.266. `lead` in the facts is that of a text's first sentence, 0.314.
+    Floor: ROUGE-1 of the best constant summary, of SciTLDR 0.266. `lead` in the facts is that of a text's first
+    sentence, 0.314 there.
     """
 
     data: str = "scitldr"

@@ -214,7 +214,7 @@ def test_of_long_turns_the_last_pieces_are_read_and_long_answers_are_not_asked_f
 
 def test_a_user_is_read_as_the_examples_are(summaries):
     task = build("summarization", summaries)
-    test, given = task.load("test", 0), task.ask(f" {TEXTS[0]}\n")
+    test, given = task.load("test", 0), task.ask(" \n" + TEXTS[0].replace(". ", ".\n\n") + "\n")
     assert np.array_equal(given.inputs[0], test.inputs[0][: test.lengths[0]])
     assert refused(lambda: task.ask(" \n ")) == ["--input: an empty text"]
     assert refused(lambda: task.ask("\udcff")) == ["--input: character '\\udcff' in '\\udcff'"]
