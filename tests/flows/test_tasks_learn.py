@@ -67,7 +67,17 @@ LEARNS: dict[str, Quick] = {
         {"cell": "lstm", "tokens": 150_000, "bptt_length": 32, "batch_size": 16, "learning_rate": 0.01},
         task={"characters": 100_000},
     ),
-    "music": Quick(0.9, {"cell": "lstm", "tokens": 60_000, "bptt_length": 64, "batch_size": 4, "learning_rate": 0.01}),
+    "music": Quick(
+        0.9,
+        {
+            "cell": "lstm",
+            "tokens": 80_000,
+            "bptt_length": 32,
+            "batch_size": 2,
+            "learning_rate": 0.02,
+            "schedule": "cosine",
+        },
+    ),
     "timeseries": Quick(
         0.4,
         {"cell": "lstm", "examples": 6_000, "learning_rate": 0.005, "schedule": "cosine", "clip_norm": 1.0},
