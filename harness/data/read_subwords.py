@@ -96,14 +96,17 @@ def _short(text: str) -> Iterator[str]:
 
 
 def plain(text: object) -> str:
-    """Return a text with single spaces between its words; ValueError for what is empty or no text that people write."""
+    """Return a text with single spaces between its words; ValueError for what is empty or no text that people write.
+
+    SentencePiece writes a space as U+2581 and reads it as one."""
     if not isinstance(text, str):
         raise ValueError(f"no text but {text!r:.40}")
     if odd := re.search("[\0\ud800-\udfff]", text):
         raise ValueError(f"character {odd[0]!a} in {text[:40]!r}")
-    if not text.strip():
+    words = text.replace("\u2581", " ").split()
+    if not words:
         raise ValueError("an empty text")
-    return " ".join(text.split())
+    return " ".join(words)
 
 
 def examples(
