@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from harness import cli, spec
+from harness import cli, registry, spec
+from harness.tasks._prepared import PreparedTask
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -136,6 +137,25 @@ def test_a_benchmark_in_a_document_is_one(path, tmp_path):
             file = tmp_path / f"example-{number}.yaml"
             file.write_text(block)
             assert spec.load(str(file), []).trials
+
+
+def task_rows() -> dict[str, list[str]]:
+    """Task -> cells of its row in the README's table of tasks on real data."""
+    lines = re.findall(r"^\| (.* \| `[a-z-]+` \| .*) \|$", README.read_text(), re.MULTILINE)
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return {row[1].strip("`"): row for row in rows if len(row) == 6}
+
+
+def test_the_table_of_tasks_is_what_is_there():
+    """Every task on real data, its mapping and default data set first; no name that does not exist."""
+    real = {n: k for n, k in registry.members("harness.tasks").items() if issubclass(k, PreparedTask)}
+    rows = task_rows()
+    assert rows.keys() == real.keys()
+    for name, (_, _, mapping, data, *_) in rows.items():
+        named = re.findall(r"`([^`]+)`", data)
+        assert named[0] == real[name].model_fields["data"].default and set(named) <= set(real[name].sets), name
+        told = getattr(real[name], "mapping", None)
+        assert not isinstance(told, str) or told in mapping or mapping == "stream", name
 
 
 def test_help_lists_every_target():
