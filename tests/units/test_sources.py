@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import threading
+import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -27,11 +28,13 @@ def sha(data):
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves `body`, with ranges; `cut`: closes after so many bytes of an answer; `status`: answers with that."""
+    """Serves `body`, with ranges; `cut`: closes after so many bytes of an answer; `status`: answers with that;
+    `slow`: seconds before it answers."""
 
     def do_GET(self):
         about = self.server
         about.asked.append(self.headers.get("Range"))
+        time.sleep(about.slow)
         if about.status:
             return self.send_error(about.status)
         start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if about.ranges else 0
@@ -57,6 +60,7 @@ class Server(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
         running.body, running.cut, running.status, running.ranges, running.asked = CONTENT, None, 0, True, []
+        running.slow = 0.0
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield running
@@ -100,6 +104,27 @@ def test_what_is_fetched_is_there_and_comes_once(place, server):
     assert fetch.fetch("thing") == 0
     assert len(server.asked) == 1
     assert left(place) == [""]
+
+
+def test_of_three_processes_one_fetches_and_the_others_wait(place, server, tmp_path, run_python):
+    server.slow = 0.3
+    code = """
+        import sys
+        from pathlib import Path
+        from harness.data import fetch, sources
+        sources.SETS = Path(sys.argv[1])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(fetch.fetch("thing"))
+    """
+    processes = [run_python(code, str(tmp_path / "sets"), stdin=-1) for _ in range(3)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60) for process in processes]
+    assert sorted(out for out, _ in said) == ["0\n", "0\n", "1\n"], said
+    assert server.asked == [None] and place.read_bytes() == CONTENT
 
 
 def test_a_packed_answer_is_unpacked(place, server):
