@@ -8,7 +8,7 @@
     generators   torch's, of the CPU and of each GPU
 
 Nothing draws from another generator: Python's and NumPy's global ones are left alone, in training as here, because Ray
-takes identifiers from them that must differ between processes (tests/units/test_snapshot.py holds training to it).
+takes identifiers from them that must differ between processes (tests/units/test_keeper.py holds training to it).
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def execute(trial: Trial, target: Target) -> Record:
         raise Paused(f"trial {trial.id} was not started")
 
     store = target.store()
-    with store.claim(trial.id) as exists:
+    with store.claim(trial.id, on_wait=partial(_go_on, target)) as exists:
         if exists:
             record = store.read(trial.id)
         else:
@@ -108,6 +108,12 @@ def execute(trial: Trial, target: Target) -> Record:
         if target.wandb:
             mirror(record, target)
     return record
+
+
+def _go_on(target: Target, holder: str) -> None:
+    """Wait for the holder of a claim, unless the run was asked to stop."""
+    if target.stopped:
+        raise Paused(f"stopped while {holder} ran the trial")
 
 
 def mirror(record: Record, target: Target) -> None:

@@ -70,7 +70,7 @@ def launch(trials: Sequence[Trial], target: Target, display: Display, max_concur
         )
         with heeding(target):
             tuner.fit()
-    if target.stopped:
+    if target.stopped and {trial.id for trial in trials} - target.store().ids():
         raise Paused("stopped")
     _account_for_the_dead(trials, target, display)
 
