@@ -7,10 +7,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from harness import registry
-from harness.data import read_answers, read_reports
+from harness.data import floors, read_answers, read_reports
 from harness.data.read_answers import own_answered, own_dialogues
 from harness.data.read_subwords import Subwords, plain
 from harness.errors import UserError
@@ -266,6 +268,16 @@ def test_the_floor_of_answers_is_the_perplexity_of_counted_pieces(talks):
     counts = [train.count(n) + 1 for n in range(task.shape.outputs)]
     nats = [-math.log(counts[n] / sum(counts)) for n in test]
     assert task.floor() == pytest.approx(math.exp(np.mean(nats)))
+
+
+@given(texts=st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6), min_size=1, max_size=8))
+def test_candidates_are_those_that_share_most_words_with_a_text_drawn_from_all(texts):
+    sets = [set(text) for text in texts]
+    usual = np.mean([len(words) for words in sets])
+    shared = [np.mean([len(words & other) for other in sets]) / (len(words) + usual) for words in sets]
+    found = floors.most_alike(texts, 3)
+    assert len(found) == min(3, len(texts)) == len(set(found))
+    assert [shared[i] for i in found] == pytest.approx(sorted(shared, reverse=True)[:3])
 
 
 # published sets
