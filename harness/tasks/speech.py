@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -46,7 +47,7 @@ class Speech(PreparedTask):
         "yesno": ("yesno/waves_yesno.zip",),
     }
 
-    @property
+    @cached_property
     def words(self) -> bool:
         """Whether several words are due."""
         if self.own:
