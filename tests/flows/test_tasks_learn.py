@@ -4,9 +4,11 @@ does not."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from harness import registry
 from harness.engine import run_trial
@@ -121,6 +123,11 @@ def gain(record: Record) -> float:
 def test_each_task_on_real_data_has_a_line():
     real = {name for name, kind in registry.members("harness.tasks").items() if issubclass(kind, PreparedTask)}
     assert set(LEARNS) == real
+
+
+def test_each_task_on_real_data_is_in_the_benchmark_of_all():
+    sweeps = yaml.safe_load((Path(__file__).parents[2] / "benchmarks" / "tasks.yaml").read_text())["sweep"]
+    assert {sweep["task"]["name"] if "name" in sweep["task"] else sweep["task"] for sweep in sweeps} >= set(LEARNS)
 
 
 @pytest.mark.slow
