@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from harness.data import prepared
-from harness.tasks.autocomplete import Autocomplete
 from harness.tasks.base import Examples, Shape
 
 TOKENS = 100_000_000
@@ -68,10 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = prepared.Content(
         Shape(TOKENS, outputs=27, vocabulary=27), 1.0, {"train": long, "valid": short, "test": short}, {}
     )
-    made = prepared.prepared(
-        {"task": "autocomplete"}, (), Autocomplete, lambda: content, tmp_path_factory.mktemp("cache")
-    )
-    return made.folder
+    place = prepared.Place(tmp_path_factory.mktemp("cache") / "autocomplete-long", {"key": {"task": "autocomplete"}})
+    return prepared.prepared(place, lambda: content).folder
 
 
 @pytest.mark.slow
