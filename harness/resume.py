@@ -49,7 +49,10 @@ def resumable(benchmark: Benchmark, results: Path) -> Iterator[Stop]:
 def _signals(stop: Stop) -> Iterator[list[int]]:
     """Inside, a signal to end asks for a stop, or interrupts. Yields the signals that came."""
     heard: list[int] = []
-    terminal = os.dup(2)  # what a launcher makes of standard error is its own log
+    try:
+        terminal = os.dup(2)  # what a launcher makes of standard error is its own log
+    except OSError:  # there is none
+        terminal = os.open(os.devnull, os.O_WRONLY)
 
     def hear(signum: int, frame: object) -> None:
         heard.append(signum)

@@ -114,6 +114,8 @@ def _watch(display: Display, stop: Stop | None) -> Any:
 
 def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Display) -> None:
     """Store a failed record for each trial whose process died every time: nothing leaves the table silently."""
+    from harness.checkpoint import Checkpoints
+
     store = target.store()
     for trial in trials:
         if not store.has(trial.id):
@@ -133,8 +135,10 @@ def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Disp
                     higher_is_better=METRICS[task.metric].better == "higher",
                     floor=task.floor(),
                     fingerprint=target.fingerprint,
+                    attempts=RETRIES + 1,
                 )
             )
+            Checkpoints(store.checkpoint_folder(trial.id), trial.id).remove()
             display.finished(trial, "failed", 0.0)
 
 

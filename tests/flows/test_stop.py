@@ -116,7 +116,10 @@ def test_asked_to_stop_once_it_saves_its_last_update(on, signum, benchmark_file,
     process = start(benchmark_file, folder, on, 0.2)
     wait_for(lambda: manifests(folder), process)
     asked = time.time_ns()
-    process.send_signal(signum)
+    if signum == signal.SIGINT:
+        os.killpg(process.pid, signum)  # as a terminal does: every process of the group hears Ctrl-C, Ray's too
+    else:
+        process.send_signal(signum)
     assert finish(process) == 75, said(folder)
     assert "stopping: trials that run" in said(folder) and "0 of 2 trials are stored" in said(folder)
     assert f"{len(manifests(folder))} at a checkpoint; type the same command to go on" in said(folder)
@@ -124,6 +127,20 @@ def test_asked_to_stop_once_it_saves_its_last_update(on, signum, benchmark_file,
     assert not list(folder.glob("long/.stop*"))
     assert finish(start(benchmark_file, folder, on, 1e9)) == 0, said(folder)
     assert same(records(folder), whole)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_started_again_from_its_checkpoint(benchmark_file, whole, tmp_path):
+    """The command lives on, and needs no other one."""
+    folder = tmp_path / "tune"
+    process = start(benchmark_file, folder, "tune", 0.2)
+    wait_for(lambda: manifests(folder), process)
+    victim = manifests(folder)[0].parent.name.removesuffix(".checkpoint")
+    holder = (folder / "long" / ".locks" / victim).read_text()  # "process 123 on host"
+    os.kill(int(holder.split()[1]), signal.SIGKILL)
+    assert finish(process) == 0, said(folder)
+    found = records(folder)
+    assert same(found, whole) and found[victim].attempts == 2
 
 
 def test_asked_twice_it_ends_at_once_and_nothing_is_lost(benchmark_file, whole, tmp_path):
