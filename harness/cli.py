@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from harness import cli_compare, cli_data
+from harness import cli_compare, cli_data, cli_jobs
 from harness.errors import Fault, HarnessError, Stopped, UserError
 from harness.resume import resumable
 from harness.sample import Request, sampled
@@ -39,6 +39,8 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(cli_data.app, name="data")
 app.command()(cli_compare.compare)
+for verb in cli_jobs.VERBS:
+    app.command()(verb)
 
 
 class What(StrEnum):
@@ -54,6 +56,7 @@ class Where(StrEnum):
 
     tune = "tune"
     inline = "inline"
+    cluster = "cluster"
 
 
 class Wandb(StrEnum):
@@ -110,7 +113,9 @@ def show(file: File, set_: Set = [], results: Results = Path("results")) -> None
 def run(
     file: File,
     set_: Set = [],  # noqa: B006
-    on: Annotated[Where, typer.Option("--on", help="a local Ray of its own, or this process")] = Where.tune,
+    on: Annotated[
+        Where, typer.Option("--on", help="a local Ray of its own, this process, or a job's cluster")
+    ] = Where.tune,
     results: Results = Path("results"),
     max_concurrent: Annotated[
         int | None, typer.Option("--max-concurrent", min=1, metavar="N", help="trials at once [default: CPUs]")

@@ -172,7 +172,7 @@ def git_commit(root: Path | None = None) -> str:
     """Return the short hash of the source tree that runs, `-dirty` if harness/ differs from it; "" outside git."""
     root = root or Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():  # installed as a package: an enclosing repository is somebody else's
-        return ""
+        return _text(root / "harness" / "COMMIT").strip()  # what was uploaded to a cluster says it in a file
     lines = _output("git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--", "harness").splitlines()
     hashes = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
     if not hashes or hashes[0] == "(initial)":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.trial import Trial
 
-Where = Literal["tune", "inline"]
+Where = Literal["tune", "inline", "cluster"]
 
 
 def run(
@@ -36,26 +36,29 @@ def run(
 ) -> list[Record]:
     """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order.
 
-    `on`: "tune" (a local Ray of our own) or "inline" (this process). `max_concurrent`: trials at once, by default as
-    many as there are CPUs for their threads. `weights`: keep what is trained beside each record. `checkpoint_seconds`:
-    between two checkpoints of a trial that runs. Raises Paused where it was asked to `stop`.
+    `on`: "tune" (a local Ray of our own), "inline" (this process) or "cluster" (that of the Ray job around this
+    process). `max_concurrent`: trials at once, by default as many as there are CPUs for their threads. `weights`: keep
+    what is trained beside each record. `checkpoint_seconds`: between two checkpoints of a trial that runs. Raises
+    Paused where it was asked to `stop`.
     """
     from harness.launch.base import Target, mirror
     from harness.launch.display import TrialProgress
 
     machine.check_installation()
     target = Target(
-        str(root.resolve()), benchmark.name, machine.fingerprint(), wandb, weights, checkpoint_seconds, stop
-    )
+        str(root.resolve()), benchmark.name, machine.fingerprint(), wandb, weights, checkpoint_seconds, stop,
+        nodes=on == "cluster",
+    )  # fmt: skip
     store = target.store()
     store.check_writable()
-    todo = [trial for trial in benchmark.trials if not store.has(trial.id)]
-    _tidy(store, {trial.id for trial in benchmark.trials} - {trial.id for trial in todo})
+    stored = {trial_id for one in target.stores() for trial_id in one.ids()}
+    todo = [trial for trial in benchmark.trials if trial.id not in stored]
+    _tidy(store, {trial.id for trial in benchmark.trials} & stored)
     if todo:
         _tell(console, store, todo)
         log = target.folder / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
         diversion: AbstractContextManager[Console] = nullcontext(console)
-        if on == "tune":
+        if on != "inline":
             from harness.launch.chatter import diverted
             from harness.launch.tune import launch
 
@@ -66,12 +69,13 @@ def run(
         from harness import cost
 
         estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
-        at_once = max_concurrent or max(1, machine.cpu_count() // max(trial.threads for trial in todo))
+        here = max(1, machine.cpu_count() // max(trial.threads for trial in todo))
+        at_once = max_concurrent or (len(todo) if target.nodes else here)  # a cluster's CPUs are Ray's to count
         with diversion as terminal:
             progress = TrialProgress(terminal, estimates, len(benchmark.trials) - len(todo), lines=on == "inline")
             with progress.shown() as display:
                 launch(todo, target, display, min(at_once, len(todo)))
-    records = [store.read(trial.id) for trial in benchmark.trials]
+    records = [(target.holding(trial.id) or store).read(trial.id) for trial in benchmark.trials]
     if wandb:
         for record in records:
             mirror(record, target)  # a run that a kill left out is written now; one that is there costs nothing

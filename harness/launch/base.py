@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.errors import Paused
+from harness import machine
+from harness.errors import Fault, Paused, UserError
 from harness.record import Record
 from harness.stop import Stop
 from harness.store import Store
@@ -30,6 +31,8 @@ class Target:
     weights: bool = True
     checkpoint_seconds: float | None = None  # between two checkpoints of a trial; None: as the keeper thinks fit
     stop: Stop | None = None
+    nodes: bool = False  # on a cluster: each kind of node keeps the records that it makes under its own fingerprint
+    shared: str = ""  # on a cluster: a folder that every node must see
 
     @property
     def stopped(self) -> bool:
@@ -37,8 +40,19 @@ class Target:
         return self.stop is not None and self.stop.asked
 
     def store(self) -> Store:
-        """Open the store."""
-        return Store(Path(self.root), self.benchmark, self.fingerprint)
+        """Open the store of this machine."""
+        own = machine.fingerprint() if self.nodes else self.fingerprint
+        return Store(Path(self.root), self.benchmark, own)
+
+    def stores(self) -> list[Store]:
+        """Open every store whose records count: this machine's, and on a cluster those of each kind of node."""
+        own = self.store()
+        found = sorted(path.name for path in self.folder.glob("[!.]*") if path.is_dir()) if self.nodes else []
+        return [own, *(Store(own.root, self.benchmark, name) for name in found if name != own.folder.name)]
+
+    def holding(self, trial_id: str) -> Store | None:
+        """Return the store that has the record of a trial."""
+        return next((store for store in self.stores() if store.has(trial_id)), None)
 
     @property
     def folder(self) -> Path:
@@ -94,10 +108,12 @@ def execute(trial: Trial, target: Target) -> Record:
     if target.stopped:
         raise Paused(f"trial {trial.id} was not started")
 
+    if target.shared and not Path(target.shared).is_dir():  # a node that came after the look at all of them
+        raise UserError(Fault("this node does not see the results folder", target.root, remedy="mount it there"))
     store = target.store()
-    with store.claim(trial.id, on_wait=partial(_go_on, target)) as exists:
-        if exists:
-            record = store.read(trial.id)
+    with store.claim(trial.id, on_wait=partial(_go_on, target)):
+        if held := target.holding(trial.id):
+            record = held.read(trial.id)
         else:
             keep = partial(store.write_weights, trial.id) if target.weights else None
             checkpoints = Checkpoints(store.checkpoint_folder(trial.id), trial.id)

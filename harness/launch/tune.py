@@ -1,4 +1,4 @@
-"""Many trials at once: Ray Tune on a local Ray that this command starts and stops itself.
+"""Many trials at once: Ray Tune on a local Ray that this command starts and stops itself, or on the cluster of a job.
 
 Tune schedules and restarts; it is not asked what happened. Each trial stores its own record, so a killed driver loses
 Tune's experiment state and nothing else.
@@ -15,11 +15,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness import files
 from harness.errors import Fault, Paused, UserError
+from harness.launch.attached import attached
 from harness.launch.base import Display, Target, execute, heeding
 from harness.metrics import METRICS
 from harness.record import Record
@@ -37,10 +39,13 @@ longer goes on from its last. Clusters give a process 30 s between telling it to
 
 
 def launch(trials: Sequence[Trial], target: Target, display: Display, max_concurrent: int) -> None:
-    """Run every trial on a local Ray with `max_concurrent` at once."""
+    """Run every trial with `max_concurrent` at once, on a local Ray or the cluster of the job around this process."""
     threads = max(trial.threads for trial in trials)
-    with _local_ray(max_concurrent * threads) as scratch:
+    place = attached(target.folder, threads) if target.nodes else _local_ray(max_concurrent * threads)
+    with place as scratch:
         from ray import tune
+
+        target = replace(target, shared=scratch if target.nodes else "")
 
         def run(config: dict[str, Any]) -> None:
             try:
@@ -118,7 +123,7 @@ def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Disp
 
     store = target.store()
     for trial in trials:
-        if not store.has(trial.id):
+        if not target.holding(trial.id):
             task = trial.build_task()
             reason = f"its process died {RETRIES + 1} times without a word (out of memory, or killed)"
             store.write(

@@ -1,0 +1,139 @@
+"""Inside a submitted job: the cluster that is there, after a look at each of its nodes.
+
+What is wrong with a node is said before anything is trained: other versions would make other records, and a folder that
+is not shared would lose them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from harness import files, machine
+from harness.errors import Fault, UserError
+
+ANSWER = 120.0
+"""Seconds in which a node must tell of itself; it starts a process and imports the package for that."""
+LIKE = ("python", "torch", "pytorch-lightning", "ray", "numpy")
+"""What must be of one version on all nodes."""
+
+
+@contextmanager
+def attached(folder: Path, threads: int) -> Iterator[str]:
+    """Join the cluster of the job around this process; yield a scratch folder below `folder`, which all nodes share.
+
+    Raises UserError outside a job, or where a node that could run a trial of `threads` does not suit.
+    """
+    with joined():
+        check(survey(folder), threads)
+        scratch = folder / f".tune-{secrets.token_hex(4)}"
+        os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+        files.make_folder(scratch)
+        try:
+            yield str(scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the cluster that Ray Jobs name, never another one that happens to run here."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not address or "://" in address:
+        what = "not inside a Ray job: RAY_ADDRESS names no cluster"
+        raise UserError(Fault(what, "--on cluster", remedy="harness submit FILE --on cluster/NAME.yaml"))
+    for name, value in (("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):
+        os.environ.setdefault(name, value)
+    import ray
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=True)
+        signal.signal(signal.SIGTERM, handler)  # Ray's own would abort the command without a word
+        yield
+    except ConnectionError as error:
+        raise UserError(Fault(f"no cluster at {address}: {error}", "RAY_ADDRESS")) from None
+    finally:
+        ray.shutdown()
+
+
+def survey(folder: Path) -> list[dict[str, Any]]:
+    """Return what each node says of itself, and whether it sees what this process writes into `folder`."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    marker = folder / f".seen-{secrets.token_hex(8)}"
+    up = [node for node in ray.nodes() if node["Alive"]]
+    with files.explained("the shared folder", marker):
+        files.publish(marker, b"seen")
+    try:
+        ask = ray.remote(num_cpus=0, max_retries=1)(_tell)
+        asked = {
+            node["NodeID"]: ask.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], False)
+            ).remote(str(marker))
+            for node in up
+        }
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER)
+        return [_answer(node, asked[node["NodeID"]]) for node in up]
+    finally:
+        with suppress(OSError):
+            marker.unlink()
+
+
+def _answer(node: dict[str, Any], asked: Any) -> dict[str, Any]:
+    """Return what a node told, or why it did not."""
+    import ray
+
+    about = {"node": node["NodeManagerAddress"], "cpus": node["Resources"].get("CPU", 0.0)}
+    try:
+        return about | ray.get(asked, timeout=0.1)
+    except ray.exceptions.GetTimeoutError:
+        return about | {"silent": f"it did not answer within {ANSWER:g} seconds"}
+    except ray.exceptions.RayError as error:
+        return about | {"silent": " ".join(str(error).split())[-300:]}
+
+
+def _tell(marker: str) -> dict[str, Any]:
+    """Return what is true of the node that this runs on; `shared` is "" where it sees the folder, or what fails."""
+    own, failed = Path(marker).with_name(f".answer-{secrets.token_hex(8)}"), ""
+    try:
+        if not Path(marker).exists():
+            failed = "it does not see what another node wrote"
+        else:
+            files.publish(own, b"seen")
+            own.unlink()
+    except OSError as error:
+        failed = str(error.strerror or error)
+    return {"versions": versions(), "fingerprint": machine.fingerprint(), "shared": failed}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions here of what must be alike everywhere."""
+    return {name: machine.facts()["python"] if name == "python" else machine.version(name) for name in LIKE}
+
+
+def check(told: Sequence[dict[str, Any]], threads: int) -> None:
+    """Raise UserError with everything that keeps a node from running trials; nodes without the CPUs do not count."""
+    faults, ours = [], versions()
+    for node in told:
+        if node["cpus"] < threads:
+            continue
+        where = f"node {node['node']}"
+        if "silent" in node:
+            faults.append(Fault(node["silent"], where, remedy="look at its logs, or take it out of the cluster"))
+            continue
+        if node["shared"]:
+            faults.append(Fault(f"the results folder is not shared: {node['shared']}", where, remedy="mount it there"))
+        for name, found in node["versions"].items():
+            if found != ours[name]:
+                what = f"{name} {found or 'is not installed'}, and {ours[name]} on the head"
+                faults.append(Fault(what, where, remedy="one image for all nodes: cluster/Containerfile"))
+    if faults:
+        raise UserError(faults)

@@ -1,0 +1,201 @@
+"""What a cluster's file may say, what may be uploaded, what is refused before anything is sent; and the doctor."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import cli, spec
+from harness.errors import UserError
+from harness.jobs import client, cluster, upload
+from harness.launch import attached
+
+ROOT = Path(__file__).parents[2]
+SERIES = """
+question: Does it go?
+seeds: 1
+set: {cell: elman, tokens: 100, bptt_length: 8}
+sweep:
+  - task: {name: autocomplete, data: DATA}
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def written(text: str) -> cluster.Cluster:
+    Path("c.yaml").write_text(text)
+    return cluster.read("c.yaml")
+
+
+SOUND = "dashboard: http://127.0.0.1:8265\nresults: /shared/results\n"
+
+
+def test_a_cluster_file_is_read(here):
+    found = written(SOUND + "node: {cpus: 4}\n")
+    assert found.loopback and found.results == "/shared/results" and found.variables == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("dashboard: http://127.0.0.1:8265\n", "results: Field required"),
+        (SOUND + "tokn: none\n", "did you mean 'token'?"),
+        (SOUND + "token: abc123\n", "token"),
+        ("dashboard: ftp://x\nresults: /r\n", "not the URL of a dashboard"),
+        ("dashboard: http://u:pw@x:8265\nresults: /r\n", "a URL with a user"),
+        ("dashboard: http://127.0.0.1:8265\nresults: results\n", "not an absolute path"),
+        ("dashboard: http://127.0.0.1:8265\nresults: /r/../etc\n", "not an absolute path"),
+        (SOUND + "fetch: [rsync]\n", "{from}"),
+        (SOUND + "node: {cpus: 0}\n", "node.cpus"),
+        ("- 1\n", "not a cluster"),
+    ],
+)
+def test_a_cluster_file_that_is_wrong_says_where(here, text, says):
+    with pytest.raises(UserError) as caught:
+        written(text)
+    assert says in str(caught.value) and "c.yaml:" in str(caught.value)
+    assert "pw" not in str(caught.value) and "abc123" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://localhost:8265", True),
+        ("http://[::1]:8265", True),
+        ("http://10.0.0.7:8265", False),
+        ("https://h", False),
+    ],
+)
+def test_what_is_loopback(here, url, loopback):
+    assert written(f"dashboard: {url}\nresults: /r\n").loopback is loopback
+
+
+def test_a_foreign_dashboard_without_a_token_needs_saying_twice(here, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    far = "dashboard: http://10.0.0.7:8265\nresults: /r\n"
+    for text, said in ((far, False), (far, True), (far + "token: none\n", False)):
+        with pytest.raises(UserError, match="there is no token"):
+            client.refuse(written(text), said)
+    client.refuse(written(far + "token: none\n"), True)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    client.refuse(written(far), False)
+    monkeypatch.setenv("RAY_ADDRESS", "http://elsewhere:8265")  # Ray's client would go there
+    with pytest.raises(UserError, match="unset RAY_ADDRESS"):
+        client.refuse(written(SOUND), False)
+
+
+def collected(data: str) -> upload.Upload:
+    Path("b.yaml").write_text(SERIES.replace("DATA", data))
+    return upload.collect(spec.load("b.yaml"))
+
+
+def test_every_file_of_the_package_goes():
+    tracked = subprocess.run(["git", "ls-files", "harness"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(tracked.stdout.split()) <= upload.package()[0].keys()
+
+
+def test_own_data_go_and_their_neighbours_stay(here):
+    (here / "mine").mkdir()
+    (here / "mine" / "a.txt").write_text("some text to learn\n" * 50)
+    (here / "theirs.txt").write_text("not named\n")
+    files = collected("mine/a.txt").files
+    assert {"mine/a.txt", "b.yaml"} == {name for name in files if not name.startswith("harness/")}
+
+
+@pytest.mark.parametrize("name", [".env", "id_rsa", "x.pem", ".git/config", "wandb/log.txt", "key.txt"])
+def test_a_secret_among_own_data_is_refused_by_name(here, name):
+    (here / "mine").mkdir()
+    (here / "mine" / "a.txt").write_text("some text to learn\n" * 50)
+    (here / "mine" / name).parent.mkdir(exist_ok=True)
+    (here / "mine" / name).write_text("-----BEGIN RSA PRIVATE KEY-----\n" * 20)
+    with pytest.raises(UserError, match="must not leave this machine"):
+        collected("mine")
+
+
+def test_a_link_that_leads_out_is_refused(here, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "secret.txt"
+    out.write_text("some text to learn\n" * 50)
+    (here / "mine").mkdir()
+    (here / "mine" / "a.txt").symlink_to(out)
+    with pytest.raises(UserError, match="a link that leads out"):
+        collected("mine/a.txt")
+    with pytest.raises(UserError, match="leads out of this folder"):
+        collected(
+            f"../{out.parent.name}/secret.txt" if (here.parent / out.parent.name).exists() else "../x/" + out.name
+        )
+
+
+def test_data_on_shared_storage_are_not_uploaded(here, tmp_path_factory):
+    far = tmp_path_factory.mktemp("far") / "a.txt"
+    far.write_text("some text to learn\n" * 50)
+    found = collected(str(far))
+    assert not [name for name in found.files if "a.txt" in name]
+    assert upload.shared_data(spec.load("b.yaml")) == [str(far)]
+
+
+def test_links_and_keys_in_the_package_are_left_out(tmp_path):
+    (tmp_path / "a.py").write_text("")
+    (tmp_path / "b.py").symlink_to("/etc/passwd")
+    (tmp_path / "credentials.yaml").write_text("")
+    (tmp_path / ".env").write_text("")
+    (tmp_path / "id_rsa").write_text("")
+    (tmp_path / "out").symlink_to("/etc")
+    files, left_out = upload.package(tmp_path)
+    assert files.keys() == {"harness/a.py", "harness/COMMIT"}
+    assert [line.partition(" ")[0] for line in left_out] == ["harness/b.py", "harness/credentials.yaml", "harness/out"]
+
+
+def test_run_on_a_cluster_outside_a_job_says_how(here, monkeypatch, capsys):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    Path("b.yaml").write_text(SERIES.replace("autocomplete, data: DATA", "adding, length: 16"))
+    assert cli.main(["run", "b.yaml", "--on", "cluster"]) == 2
+    assert "harness submit FILE" in capsys.readouterr().err
+
+
+def test_a_node_that_does_not_suit_is_named_before_anything_runs():
+    ours = attached.versions()
+    told = [
+        {"node": "10.0.0.1", "cpus": 2.0, "versions": ours, "shared": ""},
+        {"node": "10.0.0.2", "cpus": 2.0, "versions": ours | {"torch": "2.12.0"}, "shared": "it does not see"},
+        {"node": "10.0.0.3", "cpus": 2.0, "silent": "it did not answer"},
+        {"node": "10.0.0.4", "cpus": 0.0, "silent": "too small to matter"},
+    ]
+    with pytest.raises(UserError) as caught:
+        attached.check(told, 1)
+    said = str(caught.value)
+    assert all(word in said for word in ("10.0.0.2: torch 2.12.0", "not shared", "10.0.0.3: it did not answer"))
+    assert "10.0.0.1" not in said and "10.0.0.4" not in said
+    attached.check(told[:1], 1)
+
+
+def test_the_doctor_looks_here(here, capsys, monkeypatch):
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(here))
+    cli.main(["doctor"])
+    out = capsys.readouterr().out
+    assert "ok       ray: " in out and "ok       token: none" in out
+    (here / ".ray").mkdir()
+    (here / ".ray" / "auth_token").write_text("s3cret")
+    (here / ".ray" / "auth_token").chmod(0o644)
+    assert cli.main(["doctor"]) == 2
+    out = capsys.readouterr().out
+    assert "MISSING  token" in out and "chmod 600" in out and "s3cret" not in out
+
+
+def test_the_doctor_names_what_is_missing_on_the_way(here, capsys, monkeypatch):
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    Path("c.yaml").write_text("dashboard: http://127.0.0.1:9\nresults: /r\n")
+    assert cli.main(["doctor", "--on", "c.yaml"]) == 2
+    assert "MISSING  dashboard: no answer at http://127.0.0.1:9" in capsys.readouterr().out
