@@ -134,7 +134,7 @@ def run(
 
     from harness import launch
 
-    with resumable(benchmark, results) as stop:
+    with resumable(benchmark, results, on is Where.cluster) as stop:
         console, wanted = Console(), (wandb is Wandb.offline, weights, checkpoint_seconds)
         records = launch.run(benchmark, results, console, on.value, max_concurrent, *wanted, stop)
         folder = results / benchmark.name

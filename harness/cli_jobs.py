@@ -159,7 +159,11 @@ def resume(
         raise UserError(Fault(f"{note.id} is still {found.state}", remedy=f"harness status {note.id} --follow"))
     if found.state == "SUCCEEDED":
         raise UserError(Fault(f"{note.id} has succeeded: nothing is left to do", remedy=f"harness fetch {note.id}"))
-    _submit(_planned(note.benchmark, note.on, note.set, note.options), results, no_token, dry_run=False)
+    planned = _planned(note.benchmark, note.on, note.set, note.options)
+    if planned.note.trials != note.trials and not changed:
+        what = f"the trials of {note.benchmark} are others than {note.id} ran: its own data, or the code, have changed"
+        raise UserError(Fault(what, remedy=f"harness submit {note.benchmark} --on {note.on}, or --changed"))
+    _submit(planned, results, no_token, dry_run=False)
 
 
 def fetch(job: JobId = None, results: Results = Path("results")) -> None:

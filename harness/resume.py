@@ -23,10 +23,11 @@ WAIT = b"\nstopping: trials that run write a checkpoint at their next update; on
 
 
 @contextmanager
-def resumable(benchmark: Benchmark, results: Path) -> Iterator[Stop]:
+def resumable(benchmark: Benchmark, results: Path, nodes: bool = False) -> Iterator[Stop]:
     """Turn Ctrl-C, SIGTERM and a full disk into Stopped, with how far the benchmark is.
 
-    The first Ctrl-C or SIGTERM asks the trials that run to stop in good order, the second ends at once.
+    `nodes`: records of each kind of node count, not of this machine alone. The first Ctrl-C or SIGTERM asks the trials
+    that run to stop in good order, the second ends at once.
     """
     stop, why = Stop(str(results.resolve() / benchmark.name / ".stop" / f"{os.getpid()}-{secrets.token_hex(4)}")), ""
     with _signals(stop) as heard:
@@ -42,7 +43,7 @@ def resumable(benchmark: Benchmark, results: Path) -> Iterator[Stop]:
                 raise
             why = f"the disk is full: {cause}; free some space"
     if why:
-        _end(why, benchmark, results)
+        _end(why, benchmark, results, nodes)
 
 
 @contextmanager
@@ -70,14 +71,16 @@ def _signals(stop: Stop) -> Iterator[list[int]]:
         os.close(terminal)
 
 
-def _end(why: str, benchmark: Benchmark, results: Path) -> NoReturn:
+def _end(why: str, benchmark: Benchmark, results: Path, nodes: bool) -> NoReturn:
     """Say how far the benchmark is. Raises Stopped, or BrokenPipeError where all was done but for the reader."""
     from harness import machine
-    from harness.store import Store
+    from harness.launch.base import Target
 
-    store = Store(results, benchmark.name, machine.fingerprint())
+    stores = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, nodes=nodes).stores()
+    ids = {trial_id for store in stores for trial_id in store.ids()}
+    at_checkpoint = {trial_id for store in stores for trial_id in store.checkpointed()}
     every = {trial.id for trial in benchmark.trials}
-    stored, begun = every & store.ids(), every & store.checkpointed() - store.ids()
+    stored, begun = every & ids, every & at_checkpoint - ids
     if why == ENDED and stored == every:
         raise BrokenPipeError
     at = f" and {len(begun)} at a checkpoint" if begun else ""

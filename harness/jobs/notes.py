@@ -28,11 +28,12 @@ class Note:
     options: list[str]
     text: str
     digest: str
+    trials: str
     at: str
 
     def changes(self) -> str:
         """Return how the benchmark differs now from what was submitted; "" where it does not."""
-        now = Path(self.benchmark).read_text(encoding="utf-8") if Path(self.benchmark).is_file() else ""
+        now = Path(self.benchmark).read_text(encoding="utf-8-sig") if Path(self.benchmark).is_file() else ""
         before, after = self.text.splitlines(keepends=True), now.splitlines(keepends=True)
         return "".join(difflib.unified_diff(before, after, f"{self.benchmark} as submitted", "now"))
 

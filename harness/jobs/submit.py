@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -58,8 +59,15 @@ def plan(benchmark: Benchmark, on: str, overrides: Sequence[str], options: Seque
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     text = Path(benchmark.path).read_text(encoding="utf-8-sig")
     job, path = notes.new_id(benchmark.name), str(benchmark.path)
-    note = Note(job, on, path, benchmark.name, list(overrides), list(options), text, goes.digest, now)
+    note = Note(
+        job, on, path, benchmark.name, list(overrides), list(options), text, goes.digest, trials_of(benchmark), now
+    )
     return Plan(note, cluster, goes, max(trial.threads for trial in benchmark.trials))
+
+
+def trials_of(benchmark: Benchmark) -> str:
+    """Return a hash of all trials; another one where own data, or what a setting means, has changed."""
+    return hashlib.sha256("".join(sorted(trial.id for trial in benchmark.trials)).encode()).hexdigest()[:16]
 
 
 def submit(planned: Plan, results: Path, no_token: bool, say: Say) -> None:

@@ -200,6 +200,19 @@ def test_resume_shows_how_the_benchmark_changed_and_refuses(place, head, capsys)
     assert harness("resume", "--changed") == 0
 
 
+def test_resume_refuses_when_own_data_have_changed(place, head, capsys):
+    (place / "mine.txt").write_text("some text to learn\n" * 50)
+    task = "{name: autocomplete, data: mine.txt}, bptt_length: 8"
+    text = BENCHMARK.replace("{name: adding, length: 8}", task).replace("examples", "tokens")
+    (place / "benchmarks" / "go.yaml").write_text(text)
+    submitted(capsys)
+    assert "mine.txt" in head.uploaded()
+    harness("stop")
+    (place / "mine.txt").write_text("another text to learn\n" * 50)
+    assert harness("resume") == 2 and "its own data, or the code, have changed" in capsys.readouterr().err
+    assert harness("resume", "--changed") == 0
+
+
 def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits_for_ever(place, head, capsys):
     assert harness("submit", "benchmarks/go.yaml", "--on", "here.yaml", "--set", "threads=3") == 2
     assert "needs 3 CPUs on one node, and the largest node has 2" in capsys.readouterr().err
