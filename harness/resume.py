@@ -76,9 +76,9 @@ def _end(why: str, benchmark: Benchmark, results: Path, nodes: bool) -> NoReturn
     from harness import machine
     from harness.launch.base import Target
 
-    stores = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, nodes=nodes).stores()
-    ids = {trial_id for store in stores for trial_id in store.ids()}
-    at_checkpoint = {trial_id for store in stores for trial_id in store.checkpointed()}
+    target = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, nodes=nodes)
+    ids = target.stored()
+    at_checkpoint = {trial_id for store in target.stores() for trial_id in store.checkpointed()}
     every = {trial.id for trial in benchmark.trials}
     stored, begun = every & ids, every & at_checkpoint - ids
     if why == ENDED and stored == every:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import harness
 from harness import files, machine
 from harness.errors import Fault, UserError
 
@@ -96,7 +95,7 @@ def collect(benchmark: Benchmark, here: Path | None = None) -> Upload:
 
 def package(root: Path | None = None) -> tuple[dict[str, bytes], list[str]]:
     """Return the files of the package, and the links and keys in it that stay here."""
-    root = root or Path(harness.__file__).parent
+    root = root or Path(__file__).parents[1]
     found: dict[str, bytes]
     left_out: list[str]
     found, left_out = {COMMIT: machine.git_commit().encode()}, []

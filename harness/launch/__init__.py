@@ -51,7 +51,7 @@ def run(
     )  # fmt: skip
     store = target.store()
     store.check_writable()
-    stored = {trial_id for one in target.stores() for trial_id in one.ids()}
+    stored = target.stored()
     todo = [trial for trial in benchmark.trials if trial.id not in stored]
     _tidy(store, {trial.id for trial in benchmark.trials} & stored)
     if todo:

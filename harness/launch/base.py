@@ -50,6 +50,10 @@ class Target:
         found = sorted(path.name for path in self.folder.glob("[!.]*") if path.is_dir()) if self.nodes else []
         return [own, *(Store(own.root, self.benchmark, name) for name in found if name != own.folder.name)]
 
+    def stored(self) -> set[str]:
+        """Return the ids of all trials whose records count."""
+        return {trial_id for store in self.stores() for trial_id in store.ids()}
+
     def holding(self, trial_id: str) -> Store | None:
         """Return the store that has the record of a trial."""
         return next((store for store in self.stores() if store.has(trial_id)), None)

@@ -75,7 +75,7 @@ def launch(trials: Sequence[Trial], target: Target, display: Display, max_concur
         )
         with heeding(target):
             tuner.fit()
-    if target.stopped and {trial.id for trial in trials} - target.store().ids():
+    if target.stopped and {trial.id for trial in trials} - target.stored():
         raise Paused("stopped")
     _account_for_the_dead(trials, target, display)
 

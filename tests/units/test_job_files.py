@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import cli, spec
+from harness import cli, machine, spec
 from harness.errors import UserError
 from harness.jobs import client, cluster, upload
 from harness.launch import attached
+from harness.launch.base import Target, execute
+from harness.store import Store
 
 ROOT = Path(__file__).parents[2]
 SERIES = """
@@ -199,3 +202,25 @@ def test_the_doctor_names_what_is_missing_on_the_way(here, capsys, monkeypatch):
     Path("c.yaml").write_text("dashboard: http://127.0.0.1:9\nresults: /r\n")
     assert cli.main(["doctor", "--on", "c.yaml"]) == 2
     assert "MISSING  dashboard: no answer at http://127.0.0.1:9" in capsys.readouterr().out
+
+
+def test_on_a_cluster_the_records_of_every_kind_of_node_count(tmp_path, make_record):
+    """A head that runs nothing must not take the trials of its workers for missing ones."""
+    worker = Store(tmp_path, "go", "worker-16c-00000000")
+    worker.write(make_record(benchmark="go"))
+    (tmp_path / "go" / "logs").mkdir()
+    here = Target(str(tmp_path), "go", machine.fingerprint(), wandb=False)
+    there = replace(here, nodes=True)
+    assert not here.stored() and here.holding("0123456789abcdef") is None
+    assert there.stored() == {"0123456789abcdef"}
+    assert there.holding("0123456789abcdef").folder == worker.folder
+    assert there.store().folder.name == machine.fingerprint()
+
+
+def test_a_node_without_the_shared_folder_runs_nothing(tmp_path):
+    text = SERIES.replace("autocomplete, data: DATA", "adding, length: 16")
+    (tmp_path / "b.yaml").write_text(text)
+    (trial,) = spec.load(tmp_path / "b.yaml").trials
+    target = Target(str(tmp_path), "b", machine.fingerprint(), False, nodes=True, shared=str(tmp_path / "gone"))
+    with pytest.raises(UserError, match="does not see the results folder"):
+        execute(trial, target)
