@@ -6,6 +6,7 @@ Exit codes tell the truth: 0 where the job SUCCEEDED and never else; the code of
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from harness.errors import Fault, UserError
+from harness.errors import Fault, Stopped, UserError
 
 if TYPE_CHECKING:
     from harness.jobs.client import Job
@@ -191,6 +192,8 @@ def doctor(
         with attached.joined():
             attached.check(attached.survey(results), 1)
         typer.echo("every node has the same versions and sees the shared folder")
+        if (grace := int(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", "3"))) < 30:
+            typer.echo(f"a job has {grace} seconds to stop; export RAY_JOB_STOP_WAIT_TIME_S=30 where the head starts")
         return
     from harness.jobs import doctor as looking
 
@@ -206,7 +209,10 @@ def doctor(
 def _followed(ray: Any, there: Cluster, job: str) -> Job:
     from harness.jobs.follow import follow
 
-    return follow(ray, there, job, _write)
+    try:
+        return follow(ray, there, job, _write)
+    except KeyboardInterrupt:
+        raise Stopped(f"no longer following; {job} goes on\n  try: harness status {job} --follow") from None
 
 
 def _write(text: str) -> None:

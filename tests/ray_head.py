@@ -30,6 +30,7 @@ class Head:
         self.requests: list[str] = []
         self.bodies: list[str] = []
         self.breaks = 0  # how many streams break in the middle
+        self.hangs = 0  # how many streams stand still in the middle
         self.streams = 0
         self.stops = True  # whether a job that is told to stop does
         self.ends: dict[str, Any] = {}  # what a running job becomes when its stream has been read
@@ -112,6 +113,10 @@ class Head:
         await socket.prepare(request)
         self.streams += 1
         text = self.logs[job]
+        if self.hangs:
+            self.hangs -= 1
+            await socket.send_str(text[: len(text) // 3])
+            await asyncio.sleep(30)
         if self.breaks:
             self.breaks -= 1
             await socket.send_str(text[: len(text) // 2])
@@ -128,7 +133,7 @@ class Head:
 def serving(head: Head) -> Iterator[Head]:
     """Serve in a thread; the port is the system's choice."""
     loop, ready = asyncio.new_event_loop(), threading.Event()
-    runner = web.AppRunner(head.app(), access_log=None)
+    runner = web.AppRunner(head.app(), access_log=None, shutdown_timeout=0.1)
 
     async def start() -> None:
         await runner.setup()

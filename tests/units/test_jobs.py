@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,25 @@ def test_following_takes_a_broken_stream_up_again_and_says_each_line_once(place,
     assert harness("logs", "go-1", "--on", "here.yaml", "--follow") == code
     out = capsys.readouterr().out
     assert out.startswith(log) and out.count("line 7\n") == 1 and head.streams == 4
+
+
+def test_a_stream_that_stands_still_is_asked_again(place, head, capsys, monkeypatch):
+    monkeypatch.setattr(follow, "QUIET", 1.0)
+    head.add("go-1", "RUNNING", "one\ntwo\nthree\n")
+    head.hangs, head.ends = 2, {"status": "SUCCEEDED"}
+    assert harness("logs", "go-1", "--on", "here.yaml", "--follow") == 0
+    assert capsys.readouterr().out.startswith("one\ntwo\nthree\ngo-1: SUCCEEDED") and head.streams >= 3
+
+
+def test_who_stops_following_is_told_that_the_job_goes_on(place, head, run_python):
+    head.add("go-1", "RUNNING", "a line\n" * 10)
+    head.hangs = 10
+    code = "import sys; from harness import cli; sys.exit(cli.main(['logs', 'go-1', '--on', 'here.yaml', '--follow']))"
+    process = run_python(code)
+    assert process.stdout.readline() == "a line\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75 and "go-1 goes on" in err and "Traceback" not in err
 
 
 def test_a_cluster_that_falls_silent_is_no_success(place, head, capsys):
