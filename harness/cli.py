@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from harness import cli_compare, cli_data, cli_jobs
+from harness import cli_compare, cli_data, cli_jobs, cli_wandb
 from harness.errors import Fault, HarnessError, Stopped, UserError
 from harness.resume import resumable
 from harness.sample import Request, sampled
@@ -38,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_wandb.app, name="wandb")
 app.command()(cli_compare.compare)
 for verb in cli_jobs.VERBS:
     app.command()(verb)
@@ -63,6 +64,7 @@ class Wandb(StrEnum):
     """Whether W&B runs are written."""
 
     offline = "offline"
+    online = "online"
     off = "off"
 
 
@@ -120,7 +122,7 @@ def run(
     max_concurrent: Annotated[
         int | None, typer.Option("--max-concurrent", min=1, metavar="N", help="trials at once [default: CPUs]")
     ] = None,
-    wandb: Annotated[Wandb, typer.Option("--wandb", help="write offline W&B runs, or none")] = Wandb.offline,
+    wandb: Annotated[Wandb, typer.Option("--wandb", help="write W&B runs; upload them too; or none")] = Wandb.offline,
     weights: Annotated[bool, typer.Option("--weights/--no-weights", help="keep what is trained, for `sample`")] = True,
     checkpoint_seconds: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="between two checkpoints of a trial [default: 20 or more]")
@@ -135,8 +137,8 @@ def run(
     from harness import launch
 
     with resumable(benchmark, results, on is Where.cluster) as stop:
-        console, wanted = Console(), (wandb is Wandb.offline, weights, checkpoint_seconds)
-        records = launch.run(benchmark, results, console, on.value, max_concurrent, *wanted, stop)
+        console, how = Console(), (weights, checkpoint_seconds, stop)
+        records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.trials)
         _report(console, *about, folder, benchmark.claims, benchmark.matched)

@@ -154,3 +154,20 @@ _METRICS = [
     ),
 ]
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+
+
+_CURVES = [
+    Metric("examples", "examples", "", "", ",.0f", "examples trained on so far; of a stream: windows"),
+    Metric("updates", "updates", "", "", ",.0f", "optimiser steps so far"),
+    Metric("tokens", "tokens", "", "", ",.0f", "useful time steps trained on so far"),
+    Metric("lag", "lag", "steps", "", ",.0f", "steps back from where the loss is"),
+    Metric("gradient_norm", "gradient norm", "", "", ".3g", "global norm before clipping, of one update"),
+    Metric("gradient_by_lag", "gradient by lag", "", "", ".3g", "|dL/dstate|, median over the sampled updates"),
+]
+CURVES: dict[str, Metric] = {metric.name: metric for metric in _CURVES}
+"""What is known along a trial and not of the whole of it, with what it is drawn over: keys of W&B's history."""
+
+
+def valid(name: str) -> str:
+    """Return what a score is called on the validation split."""
+    return f"valid_{name}"

@@ -14,16 +14,16 @@ from harness import registry
 
 ROOT = Path(__file__).parents[1]
 LEVELS = {
-    0: "errors registry grid override wording yamlfile textfile claims trial machine metrics record references files "
-    "sealed stop store stats stability",
+    0: "errors redact registry grid override wording yamlfile textfile claims trial machine metrics record references "
+    "files sealed stop store stats stability",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
-    3: "module probes samples tracking snapshot checkpoint keeper",
+    3: "module probes samples tracking upload snapshot checkpoint keeper",
     # a probe watches the module, and the module knows no probe
     4: "engine",
     5: "launch",
-    6: "report compare",
-    7: "jobs against rounds cli_compare cli_jobs overview resume sample cli cli_data __main__",
+    6: "report compare dashboards",
+    7: "jobs against rounds cli_compare cli_jobs overview resume sample cli cli_data cli_wandb __main__",
 }
 """Top modules and packages of harness/ by level; each imports from its own level and lower numbers only."""
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}

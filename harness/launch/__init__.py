@@ -15,12 +15,14 @@ from harness.record import Record
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.launch.base import Target
     from harness.spec import Benchmark
     from harness.stop import Stop
     from harness.store import Store
     from harness.trial import Trial
 
 Where = Literal["tune", "inline", "cluster"]
+Wandb = Literal["offline", "online", "off"]
 
 
 def run(
@@ -29,7 +31,7 @@ def run(
     console: Console,
     on: Where = "tune",
     max_concurrent: int | None = None,
-    wandb: bool = True,
+    wandb: Wandb = "offline",
     weights: bool = True,
     checkpoint_seconds: float | None = None,
     stop: Stop | None = None,
@@ -37,16 +39,17 @@ def run(
     """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order.
 
     `on`: "tune" (a local Ray of our own), "inline" (this process) or "cluster" (that of the Ray job around this
-    process). `max_concurrent`: trials at once, by default as many as there are CPUs for their threads. `weights`: keep
-    what is trained beside each record. `checkpoint_seconds`: between two checkpoints of a trial that runs. Raises
-    Paused where it was asked to `stop`.
+    process). `max_concurrent`: trials at once, by default as many as there are CPUs for their threads. `wandb`: whether
+    its runs are written, and uploaded too. `weights`: keep what is trained beside each record. `checkpoint_seconds`:
+    between two checkpoints of a trial that runs. Raises Paused where it was asked to `stop`.
     """
     from harness.launch.base import Target, mirror
-    from harness.launch.display import TrialProgress
+    from harness.upload import Uploader
 
     machine.check_installation()
+    mirrored = wandb != "off"
     target = Target(
-        str(root.resolve()), benchmark.name, machine.fingerprint(), wandb, weights, checkpoint_seconds, stop,
+        str(root.resolve()), benchmark.name, machine.fingerprint(), mirrored, weights, checkpoint_seconds, stop,
         nodes=on == "cluster",
     )  # fmt: skip
     store = target.store()
@@ -54,32 +57,46 @@ def run(
     stored = target.stored()
     todo = [trial for trial in benchmark.trials if trial.id not in stored]
     _tidy(store, {trial.id for trial in benchmark.trials} & stored)
-    if todo:
-        _tell(console, store, todo)
-        log = target.folder / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
-        diversion: AbstractContextManager[Console] = nullcontext(console)
-        if on != "inline":
-            from harness.launch.chatter import diverted
-            from harness.launch.tune import launch
 
-            console.print(f"log: {_short(log)}", highlight=False, soft_wrap=True)
-            diversion = diverted(log, console)
-        else:
-            from harness.launch.inline import launch
-        from harness import cost
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
-        here = max(1, machine.cpu_count() // max(trial.threads for trial in todo))
-        at_once = max_concurrent or (len(todo) if target.nodes else here)  # a cluster's CPUs are Ray's to count
-        with diversion as terminal:
-            progress = TrialProgress(terminal, estimates, len(benchmark.trials) - len(todo), lines=on == "inline")
-            with progress.shown() as display:
-                launch(todo, target, display, min(at_once, len(todo)))
-    records = [(target.holding(trial.id) or store).read(trial.id) for trial in benchmark.trials]
-    if wandb:
-        for record in records:
-            mirror(record, target)  # a run that a kill left out is written now; one that is there costs nothing
+    online = wandb == "online"
+    with Uploader(Path(os.path.relpath(target.folder)), say) if online else nullcontext():
+        if todo:
+            _tell(console, store, todo)
+            _launch(todo, len(benchmark.trials) - len(todo), target, console, on, max_concurrent)
+        records = [(target.holding(trial.id) or store).read(trial.id) for trial in benchmark.trials]
+        if mirrored:
+            mirror(records, target.folder, say)  # a run that a kill or a fault left out is written now
     return records
+
+
+def _launch(
+    todo: Sequence[Trial], stored: int, target: Target, console: Console, on: Where, max_concurrent: int | None
+) -> None:
+    """Run trials, with a display of how far they are."""
+    from harness import cost
+    from harness.launch.display import TrialProgress
+
+    log = target.folder / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    diversion: AbstractContextManager[Console] = nullcontext(console)
+    if on != "inline":
+        from harness.launch.chatter import diverted
+        from harness.launch.tune import launch
+
+        console.print(f"log: {_short(log)}", highlight=False, soft_wrap=True)
+        diversion = diverted(log, console)
+    else:
+        from harness.launch.inline import launch
+
+    estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
+    here = max(1, machine.cpu_count() // max(trial.threads for trial in todo))
+    at_once = max_concurrent or (len(todo) if target.nodes else here)  # a cluster's CPUs are Ray's to count
+    with diversion as terminal:
+        progress = TrialProgress(terminal, estimates, stored, lines=on == "inline")
+        with progress.shown() as display:
+            launch(todo, target, display, min(at_once, len(todo)))
 
 
 def _tidy(store: Store, stored: set[str]) -> None:

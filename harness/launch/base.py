@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness import machine
+from harness import machine, redact
 from harness.errors import Fault, Paused, UserError
 from harness.record import Record
 from harness.stop import Stop
@@ -122,11 +122,11 @@ def execute(trial: Trial, target: Target) -> Record:
             keep = partial(store.write_weights, trial.id) if target.weights else None
             checkpoints = Checkpoints(store.checkpoint_folder(trial.id), trial.id)
             every = EVERY if target.checkpoint_seconds is None else target.checkpoint_seconds
-            record = run_trial(trial, target.benchmark, keep, Keeper(checkpoints, every, target.stop))
-            store.write(record)
+            store.write(run_trial(trial, target.benchmark, keep, Keeper(checkpoints, every, target.stop)))
+            record = store.read(trial.id)  # what is stored is what counts, and what a W&B run is bound to
             checkpoints.remove()
         if target.wandb:
-            mirror(record, target)
+            mirror([record], target.folder)  # the launcher tries again at the end, and says what is wrong
     return record
 
 
@@ -136,11 +136,18 @@ def _go_on(target: Target, holder: str) -> None:
         raise Paused(f"stopped while {holder} ran the trial")
 
 
-def mirror(record: Record, target: Target) -> None:
-    """Write the W&B run of a record. W&B is a mirror: whatever goes wrong there is said and costs no result."""
+def mirror(records: Sequence[Record], folder: Path, say: Callable[[str], object] | None = None) -> None:
+    """Write the W&B runs that are not there. W&B is a mirror: whatever goes wrong there costs no result and is said
+    once, to `say`."""
     from harness import tracking
 
-    try:
-        tracking.publish(record, target.folder)
-    except Exception as error:  # any fault of a third party's tool, none of which may lose a trial
-        print(f"warning: no W&B run for trial {record.trial_id}: {type(error).__name__}: {error}", flush=True)
+    faults: list[tuple[Record, Exception]] = []
+    for record in tracking.missing(records, folder):
+        try:
+            tracking.publish(record, folder)
+        except Exception as error:  # any fault of a third party's tool, none of which may lose a trial
+            faults.append((record, error))
+    if faults and say:
+        first, fault = faults[0]
+        what = redact.text(f"{type(fault).__name__}: {fault}")
+        say(f"warning: no W&B run for {len(faults)} of {len(records)} trials, {first.trial_id} the first: {what}")

@@ -114,9 +114,9 @@ def test_one_complete_wandb_run_for_each_trial(finished: Path) -> None:
     found = records(finished / "results")
     files = list((finished / "results" / "tiny" / "wandb").glob("offline-run-*/run-*.wandb"))
     runs = [read_wandb(path) for path in files]
-    assert sorted(run["id"] for run in runs) == sorted(found)
+    assert sorted(run["config"]["trial_id"] for run in runs) == sorted(found)
     for run in runs:
-        record = found[run["id"]]
+        record = found[run["config"]["trial_id"]]
         assert run["exit"] == 0 and run["group"] == "tiny" and "ok" in run["tags"]
         assert run["config"]["learning_rate"] == 0.01 and run["config"]["cell"] == record.settings()["cell"]
         for name in ("gradient_norm_median", "clipped_share", "parameters", "tokens_per_second"):
@@ -130,10 +130,10 @@ def test_a_missing_wandb_run_is_written_by_the_next_command(finished: Path) -> N
     import shutil
 
     (first, *_) = sorted((finished / "results" / "tiny" / "wandb").glob("offline-run-*"))
-    trial_id = first.name.rpartition("-")[2]
+    run_id = first.name.split("-", 3)[3]
     shutil.rmtree(first)
     assert harness("run", finished / "tiny.yaml", "--results", finished / "results").returncode == 0
-    assert len(list((finished / "results" / "tiny" / "wandb").glob(f"offline-run-*-{trial_id}"))) == 1
+    assert len(list((finished / "results" / "tiny" / "wandb").glob(f"offline-run-*-{run_id}"))) == 1
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""Secrets out of what leaves this machine: of a path its last name, of a secret nothing.
+
+A secret is a value of an environment variable that is named like one, and what looks like a key of a known maker.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "***"
+SHORTEST = 8
+"""Characters of the shortest value of a variable that is hidden: hiding `1` or `token` would leave no text readable."""
+_NAMED = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE", re.IGNORECASE)
+_KEYS = re.compile(
+    r"\b(?:sk-|hf_|gh[opsu]_|github_pat_|glpat-|xox[abpr]-|AKIA|ASIA|wandb_v\d_)[A-Za-z0-9_-]{12,}"
+    r"|\b[0-9a-f]{40}\b"  # W&B's, of old
+    r"|(?<=://)[^/\s@]+@"  # user:password@
+    r"|(?<=[?&;])\w*(?:key|token|secret|password|signature)\w*=[^&\s]+",
+    re.IGNORECASE,
+)
+
+
+def text(words: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the words with every secret in them hidden."""
+    values = [value for name, value in environment.items() if _NAMED.search(name) and len(value) >= SHORTEST]
+    for value in sorted(values, key=len, reverse=True):
+        words = words.replace(value, HIDDEN)
+    return _KEYS.sub(HIDDEN, words)
+
+
+def setting(value: Any, environment: Mapping[str, str] = os.environ) -> Any:
+    """Return plain data with secrets hidden, and of each path or address only its last name: folders tell of people."""
+    if isinstance(value, dict):
+        return {key: setting(each, environment) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [setting(each, environment) for each in value]
+    if not isinstance(value, str):
+        return value
+    parts = re.split(r"[/\\]", text(value, environment).split("?")[0].rstrip("/\\"))
+    return parts[0] if len(parts) == 1 else f"…/{parts[-1]}"

@@ -1,0 +1,167 @@
+"""W&B online, against a stand-in on loopback: runs arrive once and whole; whatever is wrong there, training goes on."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from report_records import grid, record
+from wandb_file import read
+from wandb_server import Server, serving
+
+from harness import tracking, upload
+from harness.cli import main
+from harness.store import Store, open_folder
+
+BENCHMARK = """
+question: Does the mirror hold?
+name: tiny
+seeds: 2
+set: {hidden_size: 4, batch_size: 32, learning_rate: 0.01, probe_every: 5, evaluations: 2, bptt_length: null}
+sweep:
+  - {task: {name: digits, steps: 8}, cell: elman, examples: 320}
+"""
+KEY = "0123456789" * 4
+
+
+@pytest.fixture(autouse=True)
+def one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that W&B's client takes, nobody's settings, and little patience."""
+    for name in ("WANDB_ENTITY", "WANDB_PROJECT", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    for name in ("HOME", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("WANDB_HTTP_TIMEOUT", "WANDB__GRAPHQL_RETRY_MAX", "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS"):
+        monkeypatch.setenv(name, "1")
+
+
+def ours(row: dict) -> dict:
+    return {name: value for name, value in row.items() if not name.startswith("_")}
+
+
+def same_as_offline(server: Server, folder: Path) -> None:
+    """What the server was told is what the files on this machine hold, each step once and in order."""
+    found = tracking.runs(folder)
+    assert sorted(server.lines) == sorted(found) and len(found) > 0
+    for run_id, (place,) in found.items():
+        told, held = server.lines[run_id], read(next(place.glob("*.wandb")))
+        assert sorted(told) == list(range(len(held["history"])))
+        assert [told[i]["_step"] for i in sorted(told)] == list(range(len(told)))
+        assert [ours(told[i]) for i in sorted(told)] == [ours(row) for row in held["history"]]
+        assert ours(server.summaries[run_id]) == pytest.approx(ours(held["summary"]))
+        run = server.runs[run_id]
+        assert run["groupName"] == held["group"] and run["tags"] == held["tags"] and run["exit"] == held["exit"]
+
+
+def stored(root: Path, count: int = 2) -> Path:
+    """A folder with records and no run."""
+    for trial in grid()[:count]:
+        Store(root, "quick", "test-2c-01234567").write(record(trial))
+    return root / "quick"
+
+
+def test_a_benchmark_online_ends_with_every_run_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(BENCHMARK)
+    with serving(500) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        assert main(["run", "tiny.yaml", "--on", "inline", "--wandb", "online"]) == 0
+        told = capsys.readouterr()
+        assert (told.out + told.err).count("warning") == 1 and "has not got 2 of 2 runs" in told.out
+        server.behaviour = "ok"
+        assert main(["run", "tiny.yaml", "--on", "inline", "--wandb", "online"]) == 0
+        told = capsys.readouterr()
+        assert "W&B: 2 runs uploaded" in told.out and "warning" not in told.out + told.err
+        same_as_offline(server, Path("results/tiny"))
+        for made in open_folder(Path("results/tiny")):
+            summary = server.summaries[tracking.run_id(made)]
+            assert summary["accuracy"] == pytest.approx(made.score, nan_ok=True)
+            assert summary["gradient_norm_median"] == pytest.approx(made.gradient_norm_median)
+        asked = len(server.asked)
+        assert main(["run", "tiny.yaml", "--on", "inline", "--wandb", "online"]) == 0
+        assert len(server.asked) == asked, "nothing is told twice"
+        assert KEY.encode() not in bytes(server.raw)
+
+
+def test_sync_brings_what_is_missing_and_a_second_time_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stored(tmp_path / "results")
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        for rebuilt, uploaded in ((2, 2), (0, 0)):
+            assert main(["wandb", "sync", str(tmp_path / "results"), "--entity", "team"]) == 0
+            told = capsys.readouterr().out
+            assert f"2 records, {rebuilt} runs rebuilt" in told and f"{uploaded} runs uploaded, 0 left" in told
+            same_as_offline(server, folder)
+        (marker, *_) = folder.rglob("*.wandb.synced")  # as where a kill came between the last byte and the marker
+        marker.unlink()
+        assert main(["wandb", "sync", str(folder)]) == 0
+        same_as_offline(server, folder)
+
+
+SLOW = [pytest.param(wrong, marks=pytest.mark.slow) for wrong in (429, 500, 401, "hang", "no key")]
+
+
+@pytest.mark.parametrize("wrong", ["refused", *SLOW])
+def test_whatever_is_wrong_training_goes_on_and_one_warning_is_said(
+    wrong: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stored(tmp_path)
+    made = open_folder(folder)
+    monkeypatch.setattr(upload, "INTERVAL", 0.2)
+    if wrong == "no key":
+        monkeypatch.delenv("WANDB_API_KEY")
+    said: list[str] = []
+    with serving(wrong if wrong == "hang" or isinstance(wrong, int) else "ok") as server, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # nobody listens here
+        url = f"http://127.0.0.1:{free.getsockname()[1]}" if wrong == "refused" else server.url
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+        begin = time.monotonic()
+        with upload.Uploader(folder, said.append):
+            tracking.publish(made[0], folder)
+            longest, last = 0.0, time.monotonic()
+            while time.monotonic() < begin + 6:  # a loop of small updates
+                sum(math.sqrt(i) for i in range(1_000))
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            tracking.publish(made[1], folder)
+        assert time.monotonic() - begin < 6 + upload.FIRST + 2 * upload.EACH
+    assert longest < 5  # seconds of one update; a hanging server holds its client for longer
+    assert len(said) == 1 and said[0].startswith("warning: W&B has not got 2 of 2 runs"), said
+    assert "harness wandb sync" in said[0] and KEY not in said[0]
+    assert len(tracking.runs(folder)) == 2 and not tracking.missing(made, folder)
+
+
+def test_a_run_asked_to_stop_does_not_wait_for_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stored(tmp_path)
+    tracking.publish(open_folder(folder)[0], folder)
+    monkeypatch.setattr(upload, "INTERVAL", 0.05)
+    said: list[str] = []
+    with serving("hang") as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "30")
+        with pytest.raises(KeyboardInterrupt), upload.Uploader(folder, said.append):
+            while not server.asked:
+                time.sleep(0.05)
+            begin = time.monotonic()
+            raise KeyboardInterrupt
+        assert time.monotonic() - begin < 5
+    assert not said
+
+
+def test_offline_talks_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        folder = stored(tmp_path, 1)
+        assert main(["wandb", "sync", str(folder), "--offline"]) == 0
+        assert main(["wandb", "dashboard", str(folder)]) == 0
+        time.sleep(1)  # what a process of W&B's might still say
+        assert server.asked == []
