@@ -57,14 +57,15 @@ class Keeper(pl.Callback):
         """Look for a checkpoint of a trial that is about to train, and return how many updates were made before."""
         self.course = course
         self._sigterm = signal.getsignal(signal.SIGTERM)
+        if self.checkpoints is None:
+            return 0
         versions = {"harness": __version__, "torch": torch.__version__, "numpy": np.__version__}
-        self._bound = {"data": data_sha256, **versions}
-        found = self.checkpoints.read(self._bound) if self.checkpoints else None
+        self._bound = {"data": data_sha256, "code": course.code, **versions}
+        found = self.checkpoints.read(self._bound)
         if found is None:
             return 0
         self._found, self.attempts = found.state, found.attempt
         updates = found.state["module"]["updates"]
-        assert self.checkpoints is not None
         print(f"trial {self.checkpoints.trial_id} goes on from update {updates} of {len(course.loader)}", flush=True)
         return updates
 

@@ -13,8 +13,12 @@ takes identifiers from them that must differ between processes (tests/units/test
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +36,15 @@ class Course:
     module: RecurrentModule
     loader: TrainBatches | StreamBatches
     probes: Sequence[Probe]
+
+    @property
+    def code(self) -> str:
+        """Hash of the source that trains this trial: a checkpoint is not gone on from by other code. A new cell, task,
+        reader or report beside it is not other code."""
+        trial = self.module.trial
+        lines = [*type(trial.build_cell()).__mro__, *type(trial.build_task()).__mro__]
+        own = {inspect.getfile(kind) for kind in lines if kind.__module__.startswith("harness.")}
+        return hashlib.sha256(b"".join([_trainer(), *map(_source, sorted(own))])).hexdigest()[:12]
 
     def state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """Return everything, to be written before the next update."""
@@ -54,6 +67,22 @@ class Course:
         for probe in self.probes:
             probe.load_state(state["probes"][type(probe).__name__])
         set_generators(state["generators"])  # last: nothing draws between this and the next update
+
+
+@cache  # what a process runs is what it read at first
+def _source(file: str) -> bytes:
+    return Path(file).read_bytes()
+
+
+@cache
+def _trainer() -> bytes:
+    """Hash of the parts that train every trial."""
+    package, found = Path(__file__).parent, hashlib.sha256()
+    for part in ("module.py", "engine.py", "snapshot.py", "data", "models", "probes"):
+        for path in [package / part] if part.endswith(".py") else sorted((package / part).glob("*.py")):
+            if not path.name.startswith("read_"):  # what a reader makes is named by the hash of the data
+                found.update(path.read_bytes())
+    return found.digest()
 
 
 def generators() -> dict[str, Any]:

@@ -104,31 +104,42 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_trial(tmp_path, kept, monk
     assert f"no checkpoint of trial {TRIAL.id}" in capsys.readouterr().out
 
 
-def test_a_checkpoint_of_what_the_trial_no_longer_is_starts_it_anew(tmp_path, kept, capsys):
+def test_a_checkpoint_of_what_the_trial_no_longer_is_starts_it_anew(kept, capsys):
     """As after an update of the harness that keeps other things, or forgot to raise a version."""
     expected = whole(TRIAL)
 
-    class Bound(Keeper):
-        def open(self, course: Any, data_sha256: str) -> int:
-            self.checkpoints.write({"module": {"updates": 3}, "probes": {"Other": {}}}, 3, 1, bound(data_sha256))
-            return super().open(course, data_sha256)
-
-    def bound(data_sha256: str) -> dict[str, str]:
-        probe = Keeper(Checkpoints(tmp_path / "other", TRIAL.id))
-        probe.open(type("Course", (), {"loader": []})(), data_sha256)
-        return probe._bound
-
-    class Once(Bound):
+    class Once(Keeper):
         opened = 0
 
         def open(self, course: Any, data_sha256: str) -> int:
             self.opened += 1
-            return super().open(course, data_sha256) if self.opened == 1 else Keeper.open(self, course, data_sha256)
+            if self.opened == 1:
+                super().open(course, data_sha256)
+                self.checkpoints.write({"module": {"updates": 3}, "probes": {"Other": {}}}, 3, 1, self._bound)
+            return super().open(course, data_sha256)
 
     done: list[bytes] = []
     record = run_trial(TRIAL, keep=done.append, keeper=Once(kept))
     assert "it starts anew" in capsys.readouterr().out and (kept.aside / "manifest.json").exists()
     assert record.attempts == 1 and same((record, done), expected)
+
+
+def test_a_checkpoint_is_bound_to_the_code_that_trains(tmp_path):
+    """To the trial's own cell and task too, and to no other's."""
+    opened: list[dict[str, str]] = []
+
+    class Looking(Keeper):
+        def open(self, course: Any, data_sha256: str) -> int:
+            updates = super().open(course, data_sha256)
+            opened.append(self._bound)
+            return updates
+
+    small = TRIAL.model_copy(update={"examples": 20})
+    for asked in (small, small.model_copy(update={"seed": 1}), small.model_copy(update={"cell": {"name": "mgu"}})):
+        assert run_trial(asked, keeper=Looking(Checkpoints(tmp_path / asked.id, asked.id))).status == "ok"
+    one, other_seed, other_cell = (bound["code"] for bound in opened)
+    assert one == other_seed != other_cell and re.fullmatch("[0-9a-f]{12}", one)
+    assert opened[0].keys() == {"data", "code", "harness", "torch", "numpy"}
 
 
 # a request to stop
