@@ -10,9 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from harness.data.passes import Passes
+from harness.late import np
 from harness.tasks.base import Examples
 
 if TYPE_CHECKING:

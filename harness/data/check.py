@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from harness.data.batches import due
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import END, Examples, Shape
 
 Found = Iterator[tuple[str, str]]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from harness.late import np
 from harness.tasks.base import Examples
 
 POOL = 64

@@ -20,12 +20,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.data import sources
 from harness.data.check import check_examples
 from harness.errors import Fault, UserError
 from harness.files import acquire, explained, make_folder, release
+from harness.late import np
 from harness.tasks.base import SPLITS, Examples, Shape, Split
 
 FORMAT = 2

@@ -7,10 +7,9 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import Any
 
-import numpy as np
-
 from harness.data import archives
 from harness.errors import Fault, UserError
+from harness.late import np
 
 SUFFIX = ".npy"
 ALLOWED = "npz as numpy.savez writes it, arrays of numbers"

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.data import read_pairs, read_shapes, sources
 from harness.data.archives import members
 from harness.data.own import dealt
 from harness.data.read_sentences import words_of
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import SPLITS, Split
 
 MOST_PIXELS = 50_000_000

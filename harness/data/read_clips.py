@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from harness.data.read_arrays import NUMBERS, arrays_of
 from harness.errors import Fault, UserError
+from harness.late import np
 
 FRAME, DIGIT, FRAMES = 32, 14, 15
 """Pixels of a side of a film and of a digit in it, and frames of a film."""
@@ -14,7 +13,7 @@ WORDS = "U"
 FASTEST = 3
 """Pixels a frame; halfway a digit is as far from each wall, so that it comes and goes in one direction."""
 DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
-COMPASS = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)])
+COMPASS = [(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)]
 """(rows, columns) of a step in each direction."""
 
 
@@ -68,7 +67,7 @@ def bouncing(images: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.
     room, time, row = FRAME - DIGIT, np.arange(FRAMES) - FRAMES // 2, np.arange(count)
     for _ in range(2):
         chosen, halfway = rng.integers(0, len(small), count), rng.integers(FASTEST, room + 1 - FASTEST, (count, 2))
-        speed = rng.integers(1, FASTEST + 1, count)[:, None] * COMPASS[direction]
+        speed = rng.integers(1, FASTEST + 1, count)[:, None] * np.array(COMPASS)[direction]
         way = (halfway[:, None] + speed[:, None] * time[:, None]) % (2 * room)
         place = np.minimum(way, 2 * room - way)  # (count, FRAMES, 2): a walk to and fro
         for t in range(FRAMES):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from harness.errors import Fault, UserError
+from harness.late import np
 
 
 def array(content: bytes, where: str = "") -> np.ndarray:

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from harness.data.own import files
 from harness.data.read_arrays import plain_arrays
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import SPLITS, Split
 
 GAP, GREY, SCALE = 1, 0.5, 4  # pixels between two pictures of a grid, their colour, and points for each pixel

@@ -7,10 +7,9 @@ import io
 from collections.abc import Sequence
 from datetime import datetime
 
-import numpy as np
-
 from harness.data import archives, sources
 from harness.data.read_series import Series, bundled, days, read_series
+from harness.late import np
 
 ETT_ROWS = (8_640, 11_520, 14_400)
 """12, 4 and 4 months of 30 days of 24 hours; the 3,020 rows behind are not used, as nobody does."""

@@ -13,11 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.data.own import files
 from harness.data.read_arrays import plain_arrays
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import SPLITS, Split
 
 KEYS, LOWEST = 88, 21
@@ -28,7 +27,7 @@ TICKS = 480  # a beat
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 FLAT = {"Db": "C#", "Eb": "D#", "Gb": "F#", "Ab": "G#", "Bb": "A#"}
 REST = "-"
-Rolls = dict[Split, list[np.ndarray]]
+Rolls = dict[Split, list["np.ndarray"]]
 
 
 def matlab(content: bytes) -> Rolls:

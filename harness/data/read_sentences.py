@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from harness.data.text import SPECIAL, numbered, padded
+from harness.late import np
 from harness.tasks.base import END
 
 WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")

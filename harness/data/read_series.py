@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
-
 from harness.data.read_pairs import MOST_FAULTS
 from harness.errors import Fault, UserError, nearest
+from harness.late import np
 
 BLANK = {"", "na", "nan", "null", "none", "n/a", "-"}
 """Cells, in small letters, that say that a value is missing."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-import numpy as np
-
+from harness.late import np
 from harness.tasks.base import SPLITS, Split
 
 SIDE = 60

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from harness.data.text import UNKNOWN, padded
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import END, Examples
 
 OTHERS = 3

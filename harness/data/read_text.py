@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 
-import numpy as np
-
 from harness.data.own import files
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import SPLITS, Examples, Split
 
 UNKNOWN = "\ufffd"

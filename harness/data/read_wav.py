@@ -11,11 +11,10 @@ import wave
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from harness.data import own
 from harness.data.read_pairs import read_rows
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import SPLITS
 
 WINDOW_SECONDS = 0.025

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from harness.data.read_series import Series
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks.base import Examples
 
 Values = Literal["levels", "offsets", "returns"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
+from harness.late import np
 
 UNKNOWN = 1
 """Number of a word that the vocabulary lacks; 0 is padding, and END where a text is written."""
@@ -26,7 +26,7 @@ def numbered(texts: Sequence[Sequence[str]], words: Sequence[str], longest: int)
     return padded(rows, 0), np.array([len(row) for row in rows], np.int64)
 
 
-def padded(rows: Sequence[Sequence[int]], value: int, dtype: type = np.int32) -> np.ndarray:
+def padded(rows: Sequence[Sequence[int]], value: int, dtype: type | str = "int32") -> np.ndarray:
     """Return (N, longest) with `value` beyond the end of each row."""
     out: np.ndarray = np.full((len(rows), max(map(len, rows), default=0)), value, dtype)
     for target, row in zip(out, rows, strict=True):

@@ -8,13 +8,13 @@ from collections import Counter, defaultdict
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from harness.data.prepared import Content
 from harness.data.read_columns import Sentence
 from harness.data.text import UNKNOWN, numbered, padded, vocabulary
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import Examples, Shape, Split
 

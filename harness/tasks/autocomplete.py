@@ -7,12 +7,12 @@ import re
 import sys
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from harness.data import read_library, read_text, sources
 from harness.data.prepared import Content
 from harness.data.read_text import LINE_END, Text, penn_characters, penn_words
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import SPLITS, Examples, Shape
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from harness.data import floors, read_captions
 from harness.data.prepared import Content
 from harness.data.read_sentences import closed, sentence, spoken, words_of
 from harness.data.text import vocabulary
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import Examples, Shape
 

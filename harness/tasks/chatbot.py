@@ -6,12 +6,12 @@ import math
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from harness.data.read_answers import own_dialogues, self_dialogue
 from harness.data.read_subwords import Subwords
 from harness.data.read_text import unigram_nats
+from harness.late import np
 from harness.tasks._writing import WritingTask
 from harness.tasks.base import END
 

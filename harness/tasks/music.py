@@ -6,19 +6,18 @@ from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from harness.data import sources
 from harness.data.own import is_path
 from harness.data.prepared import Content
 from harness.data.read_rolls import KEYS, Rolls, heard, matlab, own_rolls, rolls_of, spelt, write_midi
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import Examples, Shape
 
 FILES = {"jsb": "JSB_Chorales", "nottingham": "Nottingham", "muse": "MuseData", "piano": "Piano_midi"}
 FRAMES_PER_BEAT = {"jsb": 1}  # quarters; the others are in eighths
-SILENT_FRAME = np.zeros((1, KEYS), np.uint8)
 
 
 class Music(PreparedTask):
@@ -67,7 +66,7 @@ class Music(PreparedTask):
         there = given.strip() and is_path(given)
         roll = rolls_of(Path(given).expanduser(), self.beat)[0] if there else heard(given)
         if not len(roll):
-            roll = SILENT_FRAME.copy()
+            roll = np.zeros((1, KEYS), np.uint8)  # a frame in which nothing sounds
             roll[0, self.facts["opening"]] = 1
         missing = np.full((1, *roll.shape), -100, np.int8)
         return Examples(roll[None], missing, np.array([len(roll)]), scale=1.0)

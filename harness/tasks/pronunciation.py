@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from harness.data import sources
@@ -14,6 +13,7 @@ from harness.data.prepared import Content
 from harness.data.read_pairs import read_rows, split_of
 from harness.data.text import UNKNOWN, numbered, padded, vocabulary
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import END, SPLITS, Examples, Shape, Split
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from harness.data import sources
@@ -13,6 +12,7 @@ from harness.data.prepared import Content
 from harness.data.read_labels import letters, own_labelled, tree_phrases
 from harness.data.text import numbered, vocabulary
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import SPLITS, Examples, Shape
 

@@ -7,20 +7,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from harness.data import archives, own, read_wav, sources
 from harness.data.prepared import Content
 from harness.data.text import edit_distance, padded
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import SPLITS, Examples, Shape, Split
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 DRAWN: dict[Split, int] = {"train": 2_000, "valid": 200, "test": 300}
 """Sequences of joined digits."""
-Spoken = tuple[np.ndarray, list[str]]
+Spoken = tuple["np.ndarray", list[str]]
 """Samples (T,), words."""
 
 

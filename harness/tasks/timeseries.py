@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from harness.data import own, read_series, read_windows
@@ -15,6 +14,7 @@ from harness.data.read_named_series import FILES, TARGETS, bounds, named
 from harness.data.read_series import Series
 from harness.data.read_windows import Part, Plan, Scale, Values
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import SPLITS, Examples, Shape
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import model_validator
 
 from harness.data import own, read_clips, read_idx, sources
 from harness.data.prepared import Content
 from harness.errors import Fault, UserError
+from harness.late import np
 from harness.tasks._prepared import PreparedTask
 from harness.tasks.base import SPLITS, Examples, Shape, Split
 

@@ -17,6 +17,7 @@ from harness.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
+    "numpy",
     "torch",
     "ray",
     "pytorch_lightning",
