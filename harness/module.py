@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ from torch import Tensor
 from harness.cells.base import Cell
 from harness.data.batches import Batch
 from harness.metrics import METRICS
-from harness.models.base import Profile, Windows
+from harness.models.base import Backward, Differentiate, Profile, Told, Windows
 from harness.models.build import build_model
 from harness.models.clipping import Clipped, clip
 from harness.models.diagnose import first_non_finite, largest_gradient
@@ -86,7 +87,7 @@ class RecurrentModule(pl.LightningModule):
         self._first_loss: float | None = None
         self._best: tuple[float, dict[str, Tensor]] | None = None  # validation score and weights
         self._named_parameters = list(self.model.named_parameters())
-        self._differentiate: Callable[[Tensor], None] = Tensor.backward
+        self._differentiate: Differentiate = Tensor.backward
 
     @property
     def updates(self) -> int:
@@ -143,12 +144,7 @@ class RecurrentModule(pl.LightningModule):
             parameter.grad = None  # zero_grad() without a profiler's record
         if self.trial.schedule != "constant":
             optimizer.param_groups[0]["lr"] = self._rate()
-        # a batch of a stream is one window already
-        reach = (None, None) if self.task.stream else (self.trial.bptt_length, self.trial.bptt_stride)
-        with self.arithmetic.forward():
-            windows = Windows(*reach, progress.watch, self.arithmetic.scale)
-            found = self.model.backward(batch, self.loss_of, windows, self._backward)
-        loss, gradient = found.loss, found.gradient
+        loss, gradient = self._backward(batch, progress.watch, self._differentiate)
         self.arithmetic.unscale(optimizer)
         done = clip(self._named_parameters, self.trial)
         progress.updates += 1
@@ -171,8 +167,15 @@ class RecurrentModule(pl.LightningModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def _backward(self, loss: Tensor) -> None:
-        self.arithmetic.backward(loss, self._differentiate)
+    def _backward(
+        self, batch: Batch, watch: bool, differentiate: Differentiate, begins: Told | None = None
+    ) -> Backward:
+        # a batch of a stream is one window already
+        reach = (None, None) if self.task.stream else (self.trial.bptt_length, self.trial.bptt_stride)
+        with self.arithmetic.forward():
+            windows = Windows(*reach, watch, self.arithmetic.scale, begins)
+            scaled = partial(self.arithmetic.backward, differentiate=differentiate)
+            return self.model.backward(batch, self.loss_of, windows, scaled)
 
     def _fault(self, batch: Batch, loss: float, done: Clipped) -> Failure | None:
         """Name the first thing wrong with this update, if anything is."""
@@ -183,7 +186,7 @@ class RecurrentModule(pl.LightningModule):
             reason = f"loss {loss:.4g} is over {EXPLOSION:,} times the first loss, {self._first_loss:.4g}"
             return Failure(self.updates, largest_gradient(self.model), None, reason)
         with self.arithmetic.forward():
-            layer, step, what = first_non_finite(self.model, batch)
+            layer, step, what = first_non_finite(self.model, batch, partial(self._backward, batch, False))
         return Failure(self.updates, layer, step, f"{what}; loss {loss:.4g}, gradient norm {done.before:.4g}")
 
     def validation_step(self, batch: Batch, index: int) -> None:

@@ -17,6 +17,10 @@ from harness.models.stack import Stack, StackState
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(answers, targets) -> sum over what is due."""
+Differentiate = Callable[[Tensor], None]
+"""Goes back from a loss."""
+Told = Callable[[int], None]
+"""Told at which time step something begins."""
 Profile = tuple[list[int], Tensor]
 """(lags, norms (layers, lags)) of |dL/dstate|."""
 
@@ -24,12 +28,14 @@ Profile = tuple[list[int], Tensor]
 class Windows(NamedTuple):
     """How far gradients reach (Williams and Peng, Neural Computation 2, 1990): every `stride` (k1) steps a backward
     pass over the last `length` (k2) steps. None: the whole sequence. `watch`: measure the gradient by lag as well, and
-    from a loss times `scale`, for float16 holds no small numbers; what is reported is divided by it again."""
+    from a loss times `scale`, for float16 holds no small numbers; what is reported is divided by it again. `begins` is
+    told where each window begins before it is unrolled."""
 
     length: int | None
     stride: int | None
     watch: bool
     scale: float = 1.0
+    begins: Told | None = None
 
 
 class Backward(NamedTuple):
@@ -58,6 +64,8 @@ class Model(nn.Module):
         super().__init__()
         self.carried: dict[bool, StackState] = {}
         """Of streams: the state so far, in training (True) and in evaluation. Nothing else outlives a batch."""
+        self.began: StackState = []
+        """Of streams: the states from which the last backward pass started."""
 
     @property
     @abstractmethod
@@ -69,7 +77,7 @@ class Model(nn.Module):
         """Return (useful, computed) time steps of a batch; the difference is padding."""
 
     @abstractmethod
-    def backward(self, batch: Batch, loss_of: Loss, windows: Windows, backward: Callable[[Tensor], None]) -> Backward:
+    def backward(self, batch: Batch, loss_of: Loss, windows: Windows, backward: Differentiate) -> Backward:
         """Accumulate the gradient of the batch's mean loss, calling `backward` once for each window."""
 
     @abstractmethod

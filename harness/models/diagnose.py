@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from harness.data.batches import Batch
 from harness.models.base import Model
 from harness.models.layer import Mark
+from harness.models.stepwise import Repeat, first_bad_gradient
 
 
 def owner(parameter_name: str) -> str:
@@ -17,20 +17,26 @@ def owner(parameter_name: str) -> str:
     return ".".join(parts[:3]).removeprefix("stack.") if parts[1] == "layers" else parts[0]
 
 
-@torch.no_grad()
-def first_non_finite(model: Model, batch: Batch) -> tuple[str, int | None, str]:
+def first_non_finite(model: Model, batch: Batch, repeat: Repeat) -> tuple[str, int | None, str]:
     """Return (layer, time step or None, what) of the first non-finite value of a failed update.
 
-    If the forward pass is clean, the gradient is at fault: backward runs from the head down, so the first layer with a
-    non-finite gradient is the one nearest the head.
+    First the forward pass is repeated; if it is clean the gradient is at fault, and `repeat` does the backward one as
+    well. What neither shows is that of a weight outside the recurrent layers, which belongs to no step: backward runs
+    from the head down, so the first is the one nearest the head.
     """
-    training = model.training
+    training, carried = model.training, model.carried
     model.eval()  # dropout would need the same draw; a unit that is dropped cannot be the first bad one
-    found = model.first_bad_state(batch)
-    model.train(training)
+    try:
+        found = model.first_bad_state(batch)
+        if found is None:
+            model.carried = {False: model.began}
+            found = first_bad_gradient(model, repeat)
+    finally:
+        model.train(training)
+        model.carried = carried
     if found is not None:
         return found
-    bad = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    bad = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.norm().isfinite()]
     return (owner(bad[-1]), None, "a gradient is not finite") if bad else ("head", None, "the loss is not finite")
 
 

@@ -42,6 +42,8 @@ def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Window
         # no loss is due where no sequence ends, so no gradient can come from there
         silent = not model.each_step and not any(fresh < end <= stop for end in ends)
         begin, seen = fresh if silent else begin, look if stop == watched else None
+        if windows.begins is not None:
+            windows.begins(begin)
         start = leaf(known[begin]) if seen else cut(known[begin])
         parts = sizes(begin, stop, keep | {begin + edge for edge in (seen.edges if seen else ())})
         whole = stop - begin == steps

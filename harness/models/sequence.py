@@ -44,7 +44,6 @@ class SequenceModel(Model):
         self.head = nn.Linear(self.stack.width, shape.outputs)
         self.over_steps = sequence_head(task.objective, shape.outputs)
         self.remembers = bool(cell.states)
-        self.began: StackState = []  # the states from which the last backward pass started
         self._start(torch.Generator().manual_seed(trial.seed))
         self.to(weight_dtype(trial.precision))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from harness.models.build import build_model
 from harness.models.decoding import NOTHING
 from harness.models.diagnose import first_non_finite, owner
 from harness.models.kernel import kernel_of
+from harness.models.objectives import cross_entropy
 from harness.trial import Trial
 
 any_kernel = pytest.mark.parametrize(("name", "fused"), every_kernel(CELLS))
@@ -142,20 +144,43 @@ BAD = {
 }
 
 
+def again(model: Any, batch: Batch) -> Any:
+    """How to go back through a batch once more."""
+    return lambda back, told: model.backward(batch, cross_entropy, Windows(None, None, False, begins=told), back)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_the_first_bad_value_is_found_in_its_layer_and_at_its_step(name: str) -> None:
     model, batch = built(layers=2, bidirectional=True), batch_of(*RAGGED["reversal"])
     assert model.first_bad_state(batch) is None
     with torch.no_grad():
         model.get_parameter(name).fill_(float("nan"))
-    assert first_non_finite(model, batch) == BAD[name]
+    assert first_non_finite(model, batch, again(model, batch)) == BAD[name]
 
 
 def test_an_overflow_in_the_decoder_is_found_at_the_step_where_it_happens() -> None:
     model = built("elman-relu", False)
     with torch.no_grad():
         model.decoder.rows[0][0].weight_hh.fill_(1e120)
-    assert first_non_finite(model, batch_of([3, 3], [5, 5])) == ("decoder.layers.0", 2, "a state is not finite")
+    batch = batch_of([3, 3], [5, 5])
+    assert first_non_finite(model, batch, again(model, batch)) == ("decoder.layers.0", 2, "a state is not finite")
+
+
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+@with_and_without
+@pytest.mark.parametrize("name", ["elman-tanh", "lstm"])
+def test_a_gradient_that_overflows_is_found_on_its_side(name: str, attention: str, side: str) -> None:
+    """No state moves; the gradient of one side is multiplied by 1e60 or more a step, from its last step back."""
+    model, batch = built(name, layers=1, attention=attention), batch_of([9, 9], [9, 9])
+    with torch.no_grad():
+        for weight in [*model.encoder.parameters(), *model.decoder.parameters()]:
+            weight.zero_()
+        for where, ((layer, *_), *_) in (("encoder", model.encoder.rows), ("decoder", model.decoder.rows)):
+            eye = torch.eye(3, dtype=torch.float64).repeat(layer.cell.gates, 1)
+            layer.weight_hh.copy_(eye * (1e60 if where == side else 1.0))
+    named, found, what = first_non_finite(model, batch, again(model, batch))
+    assert (named, what) == (f"{side}.layers.0", "the gradient of its state is not finite")
+    assert found is not None and 1 <= found <= 3
 
 
 def test_weights_belong_to_layers_that_people_know() -> None:
