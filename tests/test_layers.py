@@ -15,7 +15,7 @@ from harness import registry
 ROOT = Path(__file__).parents[1]
 LEVELS = {
     0: "errors redact registry grid override wording yamlfile textfile claims trial machine metrics record references "
-    "files sealed stop store stats stability",
+    "files late sealed stop store stats stability",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
     3: "module probes samples tracking upload snapshot checkpoint keeper",

@@ -191,7 +191,7 @@ def test_both_digits_of_a_film_go_halfway_where_it_says():
     middle = np.stack([(films * grid[:, None]).sum((2, 3)), (films * grid).sum((2, 3))], 2) / total[:, :, None]
     whole = total[:, 6:9].min(1) == 2 * 200 * 36  # the two do not overlap around the middle frame
     moved = (middle[:, 8] - middle[:, 6])[whole]
-    assert whole.sum() > 50 and (np.sign(np.round(moved, 6)) == read_clips.COMPASS[direction[whole]]).all()
+    assert whole.sum() > 50 and (np.sign(np.round(moved, 6)) == np.array(read_clips.COMPASS)[direction[whole]]).all()
     assert films.max() == 200 and (total > 0).all()
 
 
@@ -199,8 +199,9 @@ def test_backwards_a_film_is_of_the_opposite_direction():
     """So that a model without memory, which sees a bag of frames, is right half the time at best."""
     one, direction = read_clips.bouncing(digits(1), 2_000, 0)
     assert np.bincount(direction, minlength=8).min() > 180
-    back = read_clips.COMPASS[(direction + 4) % 8]
-    assert (back == -read_clips.COMPASS[direction]).all()
+    ways = np.array(read_clips.COMPASS)
+    back = ways[(direction + 4) % 8]
+    assert (back == -ways[direction]).all()
     assert one.shape == (2_000, read_clips.FRAMES, read_clips.FRAME**2) and one.dtype == np.uint8
 
 
