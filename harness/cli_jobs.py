@@ -190,7 +190,10 @@ def doctor(
         from harness.launch import attached
 
         with attached.joined():
-            attached.check(attached.survey(results), 1)
+            told = attached.survey(results)
+        for line in attached.lines(told):
+            typer.echo(line)
+        attached.check(told, 1)
         typer.echo("every node has the same versions and sees the shared folder")
         if (grace := int(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", "3"))) < 30:
             typer.echo(f"a job has {grace} seconds to stop; export RAY_JOB_STOP_WAIT_TIME_S=30 where the head starts")

@@ -119,6 +119,14 @@ def versions() -> dict[str, str]:
     return {name: machine.facts()["python"] if name == "python" else machine.version(name) for name in LIKE}
 
 
+def lines(told: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield what each node said, to be read beside what this machine has."""
+    for node in told:
+        found = [f"{name} {version or 'missing'}" for name, version in node.get("versions", {}).items()]
+        kind = node.get("fingerprint", node.get("silent", ""))
+        yield ", ".join([f"node {node['node']}: {node['cpus']:g} CPUs", kind, *found])
+
+
 def check(told: Sequence[dict[str, Any]], threads: int) -> None:
     """Raise UserError with everything that keeps a node from running trials; nodes without the CPUs do not count."""
     faults, ours = [], versions()

@@ -179,6 +179,8 @@ def test_a_node_that_does_not_suit_is_named_before_anything_runs():
     assert all(word in said for word in ("10.0.0.2: torch 2.12.0", "not shared", "10.0.0.3: it did not answer"))
     assert "10.0.0.1" not in said and "10.0.0.4" not in said
     attached.check(told[:1], 1)
+    assert [line.partition(",")[0] for line in attached.lines(told)][1] == "node 10.0.0.2: 2 CPUs"
+    assert "torch 2.12.0" in list(attached.lines(told))[1] and "did not answer" in list(attached.lines(told))[2]
 
 
 def test_the_doctor_looks_here(here, capsys, monkeypatch):
