@@ -11,7 +11,7 @@ Built without a network, so that a layout is reviewed and kept like code. Only l
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ FOLDER = "wandb-dashboards"
 PACKAGE = "wandb-workspaces"
 
 
-def check_installed() -> None:
-    """Raise UserError where the optional package that builds layouts is missing."""
-    if not version(PACKAGE):
+def check_installed(installed: Callable[[str], str] = version) -> None:
+    """Raise UserError where the optional package that builds layouts is missing. `installed` names versions."""
+    if not installed(PACKAGE):
         what = f"dashboards need the package {PACKAGE}, which is not installed"
         raise UserError(Fault(what, remedy="pip install 'rnn-harness[dashboards]'"))
 

@@ -61,8 +61,8 @@ def run(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    online = wandb == "online"
-    with Uploader(Path(os.path.relpath(target.folder)), say) if online else nullcontext():
+    place = Path(os.path.relpath(target.folder))
+    with Uploader(place, say, lambda: target.stopped) if wandb == "online" else nullcontext():
         if todo:
             _tell(console, store, todo)
             _launch(todo, len(benchmark.trials) - len(todo), target, console, on, max_concurrent)

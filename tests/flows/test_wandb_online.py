@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -140,7 +142,21 @@ def test_whatever_is_wrong_training_goes_on_and_one_warning_is_said(
     assert len(tracking.runs(folder)) == 2 and not tracking.missing(made, folder)
 
 
-def test_a_run_asked_to_stop_does_not_wait_for_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_that_fails_says_why_once_and_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = stored(tmp_path, 1)
+    monkeypatch.delenv("WANDB_API_KEY")
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        assert main(["wandb", "sync", str(folder)]) == 75
+    told = capsys.readouterr().err
+    assert told.count("error:") == 1 and "W&B has not got 1 of 1 runs: No API key configured" in told
+    assert f"try: harness wandb sync {folder}" in told
+
+
+@pytest.mark.parametrize("how", ["an exception", "a request"])
+def test_a_run_asked_to_stop_does_not_wait_for_wandb(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = stored(tmp_path)
     tracking.publish(open_folder(folder)[0], folder)
     monkeypatch.setattr(upload, "INTERVAL", 0.05)
@@ -148,11 +164,14 @@ def test_a_run_asked_to_stop_does_not_wait_for_wandb(tmp_path: Path, monkeypatch
     with serving("hang") as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "30")
-        with pytest.raises(KeyboardInterrupt), upload.Uploader(folder, said.append):
+        asked = threading.Event()
+        with suppress(KeyboardInterrupt), upload.Uploader(folder, said.append, asked.is_set):
             while not server.asked:
                 time.sleep(0.05)
             begin = time.monotonic()
-            raise KeyboardInterrupt
+            if how == "an exception":
+                raise KeyboardInterrupt
+            asked.set()
         assert time.monotonic() - begin < 5
     assert not said
 

@@ -13,6 +13,7 @@ from wandb_server import serving
 from harness import dashboards, redact
 from harness.cli import main
 from harness.dashboards import charts, views
+from harness.errors import UserError
 from harness.metrics import CURVES, METRICS
 from harness.store import Store
 from harness.tracking import config, history, summary
@@ -115,6 +116,14 @@ def test_no_secret_and_no_folder_reaches_a_dashboard(monkeypatch: pytest.MonkeyP
     made = record(grid()[0], benchmark="zq7canary4d1e8b", traceback="zq7canary4d1e8b", machine="zq7canary4d1e8b")
     text = json.dumps(dashboards.build("zq7canary4d1e8b", [made], "rnn-harness"))
     assert "zq7canary" not in text and redact.HIDDEN in text
+
+
+def test_without_the_optional_package_the_message_says_what_to_install() -> None:
+    dashboards.check_installed(lambda package: "0.4.13")
+    with pytest.raises(UserError) as raised:
+        dashboards.check_installed(lambda package: "")
+    told = str(raised.value)
+    assert "wandb-workspaces" in told and "pip install 'rnn-harness[dashboards]'" in told
 
 
 def test_published_twice_is_published_once(
