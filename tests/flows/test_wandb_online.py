@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import threading
 import time
@@ -19,7 +20,7 @@ from harness.cli import main
 from harness.store import Store, open_folder
 
 BENCHMARK = """
-question: Does the mirror hold?
+question: Does zq7canary4d1e8b stay here?
 name: tiny
 seeds: 2
 set: {hidden_size: 4, batch_size: 32, learning_rate: 0.01, probe_every: 5, evaluations: 2, bptt_length: null}
@@ -27,6 +28,7 @@ sweep:
   - {task: {name: digits, steps: 8}, cell: elman, examples: 320}
 """
 KEY = "0123456789" * 4
+CANARY = "zq7canary4d1e8b"
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +73,11 @@ def stored(root: Path, count: int = 2) -> Path:
 def test_a_benchmark_online_ends_with_every_run_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    home = tmp_path / CANARY
+    home.mkdir()
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("SOME_TOKEN", CANARY)
+    monkeypatch.setenv("INNOCENT", CANARY)
     Path("tiny.yaml").write_text(BENCHMARK)
     with serving(500) as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
@@ -90,7 +96,10 @@ def test_a_benchmark_online_ends_with_every_run_there(
         asked = len(server.asked)
         assert main(["run", "tiny.yaml", "--on", "inline", "--wandb", "online"]) == 0
         assert len(server.asked) == asked, "nothing is told twice"
-        assert KEY.encode() not in bytes(server.raw)
+        for secret in (KEY, CANARY, os.uname().nodename):  # of the environment, the question and the path
+            assert secret.encode() not in bytes(server.raw)
+            for path in Path("results/tiny/wandb").rglob("*"):
+                assert path.is_dir() or secret.encode() not in path.read_bytes(), path
 
 
 def test_sync_brings_what_is_missing_and_a_second_time_nothing(
