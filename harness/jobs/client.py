@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,12 @@ from harness.jobs.cluster import Cluster
 TIMEOUT = 30.0
 """Seconds that a request may take. Ray's client itself waits for ever."""
 EXTRA = "pip install 'rnn-harness[cluster]'"
+TALK = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers of Ray's client that tell of every package and every stream."""
 OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Variables that make Ray's client talk to another cluster than it is told."""
 OURS = {2, 3, 4, 5, 6, 75}
@@ -111,6 +118,8 @@ def connect(cluster: Cluster, no_token: bool = False) -> Any:
         def ray_version(self) -> str:
             return self._server_ray_version or ""
 
+    for name in TALK:
+        logging.getLogger(name).setLevel(logging.WARNING)
     with answering(cluster):
         return Client(cluster.dashboard)
 

@@ -64,9 +64,10 @@ def place(tmp_path):
     finally:
         os.killpg(head.pid, signal.SIGTERM)
         try:
-            head.wait(30)
+            head.wait(60)  # a node drains for up to 30 seconds
         except subprocess.TimeoutExpired:
             os.killpg(head.pid, signal.SIGKILL)
+            head.wait(30)
         shutil.rmtree(session, ignore_errors=True)
 
 
