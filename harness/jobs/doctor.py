@@ -94,7 +94,7 @@ def there(on: str, results: Path, no_token: bool, say: Callable[[str], object]) 
     took = time.monotonic() - begin
     slow = f"; each request may take {jobs.TIMEOUT:g} seconds" if took > SLOW else ""
     yield Finding("dashboard", f"answered in {took:.1f} seconds{slow}")
-    yield Finding("auth", "with a token" if jobs.token() else "without a token")
+    yield auth(cluster)
     try:
         submit.same_ray(client.ray_version, cluster)
         yield Finding("Ray there", client.ray_version)
@@ -108,6 +108,14 @@ def there(on: str, results: Path, no_token: bool, say: Callable[[str], object]) 
                   "" if cpus or grows else "start a worker")  # fmt: skip
     yield from _shared(cluster)
     yield _probe(client, cluster, results, say)
+
+
+def auth(cluster: Cluster) -> Finding:
+    """Return how this machine shows that it may, and whether others on the way can learn it."""
+    if jobs.token() and cluster.dashboard.startswith("http:") and not cluster.loopback:
+        what = "with a token, which http shows to everyone on the way"
+        return Finding("auth", what, False, "an ssh tunnel, and http://127.0.0.1:8265 in the file; or https")
+    return Finding("auth", "with a token" if jobs.token() else "without a token")
 
 
 def _shared(cluster: Cluster) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import pytest
 
 from harness import cli, machine, spec
 from harness.errors import UserError
-from harness.jobs import client, cluster, upload
+from harness.jobs import client, cluster, doctor, upload
 from harness.launch import attached
 from harness.launch.base import Target, execute
 from harness.store import Store
@@ -196,6 +196,16 @@ def test_the_doctor_looks_here(here, capsys, monkeypatch):
     assert cli.main(["doctor"]) == 2
     out = capsys.readouterr().out
     assert "MISSING  token" in out and "chmod 600" in out and "s3cret" not in out
+
+
+@pytest.mark.parametrize(
+    ("url", "sound"), [("http://10.0.0.7:8265", False), ("https://10.0.0.7", True), ("http://127.0.0.1:8265", True)]
+)
+def test_the_doctor_sees_a_token_that_others_can_read(here, monkeypatch, url, sound):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "t0ken")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    found = doctor.auth(written(f"dashboard: {url}\nresults: /r\n"))
+    assert found.sound is sound and "with a token" in found.found and "t0ken" not in str(found)
 
 
 def test_the_doctor_names_what_is_missing_on_the_way(here, capsys, monkeypatch):
