@@ -164,7 +164,7 @@ class SequenceModel(Model):
             answers = self.read_out(self.summarise(out_BTH, lengths)[ends_here])
             targets = batch.targets[ends_here]
         loss = loss_of(answers, targets)
-        return loss, loss / len(answers)
+        return loss, loss if ends_B is None else loss / len(answers)
 
     def first_states(self, batch: Batch) -> StackState:
         """Zeros, or what the stream carried so far with zeros for streams that start anew."""
