@@ -182,3 +182,11 @@ def test_no_file_names_the_machine_that_it_was_written_on():
         if path.suffix in {".md", ".py", ".toml", ".yaml", ".yml", ".txt", ".css", ".j2", ""} and path.is_file():
             found = HERE.search(path.read_text(errors="replace"))
             assert not found, f"{name}: {found[0] if found else ''}"
+
+
+@pytest.mark.parametrize(
+    ("name", "stated"), re.findall(r"^\|.*\| `([a-z-]+)` \|.*\| ([\d.]+) \|$", README.read_text(), re.M)
+)
+def test_the_readme_states_each_floor_to_the_digits_that_it_prints(name, stated):
+    """Where the data are the same on every machine."""
+    assert round(registry.build("task", {"name": name}).floor(), len(stated.partition(".")[2])) == float(stated)

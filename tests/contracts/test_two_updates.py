@@ -28,6 +28,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "encoder-decoder": {"name": "reversal", "length": 5, "symbols": 4, "test_examples": 20},
 }
 """A task of each mapping."""
+SHORT: dict[str, dict[str, Any]] = {"chatbot": {"turns": 1, "longest": 10, "longest_answer": 5}}
+"""Sizes of tasks on real data whose evaluation takes minutes at their default."""
 ADVERTISED = METRICS.keys() & {field.name for field in dataclasses.fields(Record)}
 THROUGH_TIME = {"gradient_decay", "gradient_horizon", "predicted_decay"}
 """What no trial has whose network carries nothing, or whose sequences are one step."""
@@ -41,7 +43,9 @@ def two_updates(task: dict[str, Any], cell: str, **more: Any) -> Record:
     trial = Trial(task=task, cell=CELLS[cell].plain(), **plain)
     trial.check()
     record = run_trial(trial)
-    assert (record.status, record.reason, record.updates) == ("ok", "", 2), record.traceback
+    assert (record.status, record.reason) == ("ok", ""), record.traceback
+    # a stream whose documents begin with a step that is not due makes one more for as many due ones
+    assert record.updates == 2 or (trial.build_task().document and record.updates == 3)
     return record
 
 
@@ -81,4 +85,4 @@ def test_of_every_task_that_is_drawn(name: str, cell: str, precision: str) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "cell", "precision"), [row for row in CYCLE if row[0] in REAL])
 def test_of_every_task_on_real_data(name: str, cell: str, precision: str) -> None:
-    whole(two_updates({"name": name}, cell, precision=precision), cell)
+    whole(two_updates({"name": name, **SHORT.get(name, {})}, cell, precision=precision), cell)

@@ -51,7 +51,7 @@ def test_a_side_that_breaks_is_neither_a_pass_nor_a_regression(tiny, tmp_path):
         against.Side("old", tree, tiny, tmp_path / "log")
     assert "old ended with exit code 1" in str(caught.value) and "an old fault" in str(caught.value)
     assert caught.value.exit_code == 5
-    (tree / "harness" / "__init__.py").write_text("")
+    (tree / "harness" / "__init__.py").write_text("__version__ = '0'")
     with pytest.raises(against.Broken, match="the code that ran lies in"):  # an installed harness stood in for it
         against.Side("old", tree, tiny, tmp_path / "log")
 
