@@ -184,9 +184,10 @@ def test_no_file_names_the_machine_that_it_was_written_on():
             assert not found, f"{name}: {found[0] if found else ''}"
 
 
-@pytest.mark.parametrize(
-    ("name", "stated"), re.findall(r"^\|.*\| `([a-z-]+)` \|.*\| ([\d.]+) \|$", README.read_text(), re.M)
-)
+STATED = re.findall(r"^\|.*\| `([a-z-]+)` \|.*\| ([\d.]+) \|$", README.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "stated"), [row for row in STATED if row[0] in registry.members("harness.tasks")])
 def test_the_readme_states_each_floor_to_the_digits_that_it_prints(name, stated):
     """Where the data are the same on every machine."""
     assert round(registry.build("task", {"name": name}).floor(), len(stated.partition(".")[2])) == float(stated)
