@@ -57,7 +57,8 @@ def run_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *args: str, before: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
-        command = [*before, sys.executable, "-c", textwrap.dedent(code), *args]
+        # -B: Python keeps compiled files that a full disk or a limit cut short, and every later import of them fails
+        command = [*before, sys.executable, "-B", "-c", textwrap.dedent(code), *args]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(command, **{**pipes, **options}))
         return started[-1]

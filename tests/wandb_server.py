@@ -63,6 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.raw += body
         if self.server.behaviour == "hang":
             time.sleep(60)
+            return None  # who asked has gone long since
         if self.server.behaviour != "ok":
             return self.say({"error": "no"}, int(self.server.behaviour))
         with self.server.lock:

@@ -186,7 +186,7 @@ def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command with no file allowed to grow beyond `size` bytes, as on a disk that is full."""
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
     code += "from harness.cli import main; sys.exit(main(sys.argv[2:]))"
-    command = [sys.executable, "-c", code, str(size), *words]
+    command = [sys.executable, "-B", "-c", code, str(size), *words]  # -B: no compiled file is cut short and kept
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
