@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from harness import files
 from harness.errors import Fault, Paused, UserError
+from harness.launch import scratch
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, execute, heeding
 from harness.metrics import METRICS
@@ -28,8 +25,6 @@ from harness.record import Record
 from harness.stop import Stop
 from harness.trial import Trial
 
-SCRATCH, OWNER = "harness-", "owner"
-"""How names of scratch folders begin, and the lock in each, which falls with the command that made it."""
 RETRIES = 2
 """How often a trial is started again when its process dies under it (an exception inside a trial is a record)."""
 
@@ -42,12 +37,14 @@ def launch(trials: Sequence[Trial], target: Target, display: Display, max_concur
     """Run every trial with `max_concurrent` at once, on a local Ray or the cluster of the job around this process."""
     threads = max(trial.threads for trial in trials)
     place = attached(target.folder, threads) if target.nodes else _local_ray(max_concurrent * threads)
-    with place as scratch:
+    with place as folder:
         from ray import tune
 
-        target = replace(target, shared=scratch if target.nodes else "")
+        target = replace(target, shared=folder if target.nodes else "")
 
         def run(config: dict[str, Any]) -> None:
+            if not target.nodes:
+                scratch.occupy(folder)
             try:
                 record = execute(Trial.from_canonical(config["trial"]), target)
             except Paused as paused:  # not a failure, which Tune would start again
@@ -67,7 +64,7 @@ def launch(trials: Sequence[Trial], target: Target, display: Display, max_concur
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=os.path.join(scratch, "tune"),
+                storage_path=os.path.join(folder, "tune"),
                 verbose=0,
                 callbacks=[_watch(display, target.stop)],
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
@@ -147,15 +144,6 @@ def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Disp
             display.finished(trial, "failed", 0.0)
 
 
-def _sweep_up() -> None:
-    """Remove the scratch folders of commands that were killed, which could not do it themselves."""
-    for owner in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*/{OWNER}"):
-        with suppress(OSError):  # it is in use, or another user's
-            lock = files.acquire(owner, timeout=0)
-            shutil.rmtree(owner.parent, ignore_errors=True)
-            files.release(owner, lock)
-
-
 @contextmanager
 def _local_ray(cpus: int) -> Iterator[str]:
     """Start a Ray of our own, yield a scratch folder, stop Ray and remove the folder.
@@ -165,9 +153,8 @@ def _local_ray(cpus: int) -> Iterator[str]:
     """
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         raise UserError(Fault("this process is already connected to a Ray", remedy="--on inline"))
-    _sweep_up()
-    scratch = tempfile.mkdtemp(prefix=SCRATCH)
-    ours = files.acquire(Path(scratch, OWNER))
+    scratch.sweep_up()
+    folder, ours = scratch.make()
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
@@ -179,16 +166,15 @@ def _local_ray(cpus: int) -> Iterator[str]:
         os.environ.setdefault(name, value)
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = scratch  # workers inherit it, so what they leave behind goes with the scratch folder
+    os.environ["TMPDIR"] = folder  # workers inherit it, so what they leave behind goes with the scratch folder
     import ray
 
     try:
         handler = signal.getsignal(signal.SIGTERM)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=scratch, log_to_driver=True)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=folder, log_to_driver=True)
         signal.signal(signal.SIGTERM, handler)  # Ray's own would abort the command without a word
-        yield scratch
+        yield folder
     finally:
         ray.shutdown()
         os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
-        files.release(Path(scratch, OWNER), ours)
-        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.remove(folder, ours)
