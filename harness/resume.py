@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from harness.errors import Paused, Stopped, UserError
+from harness.errors import Paused, Stopped
 from harness.stop import Stop
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ WAIT = b"\nstopping: trials that run write a checkpoint at their next update; on
 
 @contextmanager
 def resumable(benchmark: Benchmark, results: Path, nodes: bool = False) -> Iterator[Stop]:
-    """Turn Ctrl-C, SIGTERM and a full disk into Stopped, with how far the benchmark is.
+    """Turn Ctrl-C, SIGTERM and a disk that fills up into Stopped, with how far the benchmark is. A disk that is full
+    before anything runs is the user's to see to: a UserError, which passes.
 
     `nodes`: records of each kind of node count, not of this machine alone. The first Ctrl-C or SIGTERM asks the trials
     that run to stop in good order, the second ends at once.
@@ -37,11 +38,10 @@ def resumable(benchmark: Benchmark, results: Path, nodes: bool = False) -> Itera
             why = "stopped"
         except (SystemExit, BrokenPipeError):
             why = "stopped" if heard else ENDED  # Lightning exits when it is interrupted
-        except (OSError, UserError) as error:
-            cause = error.__cause__ if isinstance(error, UserError) else error
-            if not isinstance(cause, OSError) or cause.errno not in FULL:
+        except OSError as error:
+            if error.errno not in FULL:
                 raise
-            why = f"the disk is full: {cause}; free some space"
+            why = f"the disk is full: {error}; free some space"
     if why:
         _end(why, benchmark, results, nodes)
 

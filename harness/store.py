@@ -129,7 +129,7 @@ class Store:
                 Fault(
                     f"cannot write results: {err.strerror or err}",
                     where=str(self.folder),
-                    remedy="make that folder writable, or choose another one for the results",
+                    remedy="free some space there, make that folder writable, or choose another one for the results",
                 )
             ) from err
 

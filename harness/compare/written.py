@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from harness.compare.result import BAD, Comparison
+from harness.compare.result import Comparison
 from harness.report.to_markdown import escape
 from harness.report.words import clean
 
@@ -81,4 +81,4 @@ def plain(found: Comparison) -> str:
     """Return all of it as JSON."""
     lines = [{"name": x.name, "of": x.kind, "verdict": x.verdict, "numbers": x.numbers} for x in found.lines]
     whole = {"base": found.base, "new": found.new, "exit_code": found.exit_code, "finding": found.sentence}
-    return json.dumps(whole | {"lines": lines, "notes": found.notes, "worse": sorted(BAD)}, indent=1) + "\n"
+    return json.dumps(whole | {"lines": lines, "notes": found.notes}, indent=1) + "\n"
