@@ -29,6 +29,8 @@ Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "float64", "bfloat16-mixed", "float16-mixed"]
 CLIPPING = {"clip_norm": "c", "clip_value": "cv", "clip_layer_norm": "cl", "clip_agc": "ca"}
 """Settings that clip, of which one may be given, and what a label calls them."""
+LATER: Final[frozenset[str]] = frozenset()
+"""Settings younger than stored records: at its default, one is no part of the id, so that those records still count."""
 
 
 class Trial(BaseModel):
@@ -100,7 +102,11 @@ class Trial(BaseModel):
 
     def canonical(self) -> str:
         """One JSON text for equal settings: sorted keys, no spaces."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        settings = self.model_dump(mode="json")
+        for name in LATER:
+            if settings[name] == type(self).model_fields[name].default:
+                del settings[name]
+        return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_canonical(cls, text: str) -> Trial:

@@ -6,6 +6,7 @@ import pytest
 
 from harness import spec
 from harness.errors import UserError
+from harness.trial import LATER, Trial
 
 TEXT = """\
 question: Which cell?
@@ -248,3 +249,12 @@ def test_the_file_names_a_benchmark_that_has_no_name(write, refused):
     with pytest.raises(UserError, match="try: name: my-sums"):
         spec.load(write(name="My Sums.yaml"))
     assert "try: name: '2024'" in refused("name: 2024\n" + TEXT)[0]
+
+
+def test_ids_of_stored_records_never_change() -> None:
+    """An id of the first release, in numbers: settings that are added since (LATER) must not touch it."""
+    trial = Trial(task={"name": "adding"}, cell={"name": "lstm"}, examples=1000)
+    assert trial.id == "85787d202940c90a"
+    for name in LATER:
+        assert name not in trial.canonical(), name
+    assert Trial.from_canonical(trial.canonical()) == trial
