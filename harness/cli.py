@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from harness import cli_compare, cli_data, cli_jobs, cli_wandb
+from harness import cli_compare, cli_data, cli_jobs, cli_plan, cli_wandb
 from harness.errors import Fault, HarnessError, Stopped, UserError
 from harness.resume import resumable
 from harness.sample import Request, sampled
@@ -40,6 +40,7 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_wandb.app, name="wandb")
 app.command()(cli_compare.compare)
+app.command()(cli_plan.plan)
 for verb in cli_jobs.VERBS:
     app.command()(verb)
 

@@ -61,7 +61,9 @@ def publish(record: Record, folder: Path) -> None:
     (folder / "wandb").mkdir(parents=True, exist_ok=True)
     known = runs(folder)
     stale = known.get(run_id(record), []) + known.get(record.trial_id, [])  # the latter: its id in the first layout
-    draft = Path(tempfile.mkdtemp(prefix=f".tmp-{record.trial_id}-", dir=folder / "wandb"))
+    # W&B makes some 90 calls on paths for a run: on the node's own disk, and then a few copy it to where nodes share
+    draft = Path(tempfile.mkdtemp(prefix=f"harness-wandb-{record.trial_id}-"))
+    arrival = folder / "wandb" / f".tmp-{draft.name}"
     try:
         _write(record, draft)
         (run,) = (draft / "wandb").glob(f"offline-run-*-{run_id(record)}")
@@ -70,9 +72,11 @@ def publish(record: Record, folder: Path) -> None:
         (run / MARK).write_text(_digest(record))
         for old in stale:
             shutil.rmtree(old)
-        os.rename(run, folder / "wandb" / run.name)
+        shutil.copytree(run, arrival)
+        os.rename(arrival, folder / "wandb" / run.name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(arrival, ignore_errors=True)
 
 
 def _mirrors(run: Path, record: Record) -> bool:

@@ -4,7 +4,9 @@
     results: /shared/rnn-harness/results  # absolute; every node writes there
     cache: /shared/rnn-harness/cache      # optional: HARNESS_CACHE there, for data sets
     fetch: [rsync, -a, "head:{from}/", "{to}/"]  # optional: how a folder comes home where `results` isn't mounted here
-    node: {cpus: 16}                      # optional: the largest node that an autoscaler may add
+    node: {cpus: 16}                      # optional: the largest node that an autoscaler may add; for `harness plan`
+                                          # also count, gpus, speed, price and hours_between_failures
+    network: {latency: 5.0e-5, bandwidth: 1.2e+9}  # optional, for `plan`: seconds and bytes a second between two nodes
     token: none                           # optional: the cluster is open; say --no-token as well
 
 No secret belongs in it: Ray finds its token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -56,11 +58,25 @@ Shared = Annotated[str, AfterValidator(_absolute)]
 
 
 class Node(BaseModel):
-    """What one node has."""
+    """What one node has. All but `cpus` is for `harness plan` alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     cpus: int = Field(ge=1, le=100_000)
+    count: int = Field(1, ge=1, le=100_000)  # nodes there are, or that an autoscaler may add
+    gpus: int = Field(0, ge=0, le=1_000)  # a worker takes one of these, where there are any
+    speed: float = Field(1.0, gt=0)  # of what a worker takes, in cores of the machine that plans
+    price: float = Field(0.0, ge=0)  # of an hour, in any currency
+    hours_between_failures: float | None = Field(None, gt=0)  # mean, of one node: failure or preemption
+
+
+class Between(BaseModel):
+    """What lies between two nodes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    latency: float = Field(ge=0)  # seconds
+    bandwidth: float = Field(gt=0)  # bytes a second
 
 
 class Cluster(BaseModel):
@@ -73,6 +89,7 @@ class Cluster(BaseModel):
     cache: Shared | None = None
     fetch: Annotated[list[str], AfterValidator(_command)] | None = None
     node: Node | None = None
+    network: Between | None = None
     token: Literal["none"] | None = None
 
     @property
@@ -103,7 +120,8 @@ def read(path: str | Path) -> Cluster:
             key = tuple(part for part in one["loc"] if isinstance(part, str | int))
             allowed, hint = "", ""
             if one["type"] == "extra_forbidden":
-                fields = Node.model_fields if len(key) > 1 else Cluster.model_fields
+                inner: dict[Any, type[BaseModel]] = {"node": Node, "network": Between}
+                fields = (inner[key[0]] if len(key) > 1 else Cluster).model_fields
                 allowed, hint = ", ".join(fields), nearest(key[-1], fields)
             faults.append(Fault(reason(one), document.where(key), allowed, hint))
         raise UserError(faults) from None
