@@ -179,7 +179,11 @@ def unpacked(data: bytes) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Named tuples become tuples and long lists of numbers tensors: a million read one by one takes seconds."""
+    """Named tuples become tuples and long lists of numbers tensors: a million read one by one takes seconds. A view
+    becomes a copy, for a file would hold all of the memory that it looks into; and so does a count, for what several
+    weights share in a pack must not be shared by who goes on alone."""
+    if isinstance(value, torch.Tensor) and (not value.ndim or value.untyped_storage().nbytes() > value.nbytes):
+        return value.clone()
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, tuple):

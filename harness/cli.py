@@ -128,6 +128,7 @@ def run(
     checkpoint_seconds: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="between two checkpoints of a trial [default: 20 or more]")
     ] = None,
+    pack: Annotated[str, typer.Option(metavar="auto|off|K", help="train K trials of one shape as one program")] = "off",
 ) -> None:
     """Run the trials of a benchmark that are not stored yet, and write the report."""
     from harness import spec
@@ -138,7 +139,7 @@ def run(
     from harness import launch
 
     with resumable(benchmark, results, on is Where.cluster) as stop:
-        console, how = Console(), (weights, checkpoint_seconds, stop)
+        console, how = Console(), (weights, checkpoint_seconds, stop, pack)
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.trials)

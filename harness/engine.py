@@ -13,7 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -45,6 +45,14 @@ EVAL_STREAMS = 32  # of one long document; each begins without a past, which is 
 EVAL_WINDOW = 256  # steps
 
 
+class Begun(NamedTuple):
+    """A trial that is about to train: what changes while it does, and its checked data."""
+
+    course: Course
+    data: dict[Split, Examples]
+    data_sha256: str
+
+
 def run_trial(
     trial: Trial, benchmark: str = "", keep: Callable[[bytes], None] | None = None, keeper: Keeper | None = None
 ) -> Record:
@@ -55,29 +63,13 @@ def run_trial(
     stop.
     """
     trial, keeper = trial.normalised(), keeper or Keeper()
-    task = trial.build_task()
-    metric = METRICS[task.metric]
-    record = Record(
-        trial_id=trial.id,
-        benchmark=benchmark,
-        trial=trial.canonical(),
-        task=trial.task["name"],
-        cell=trial.cell["name"],
-        seed=trial.seed,
-        status="failed",
-        metric=task.metric,
-        higher_is_better=metric.better == "higher",
-        fingerprint=machine.fingerprint(),
-        machine=json.dumps(machine.facts(), sort_keys=True),
-        git_commit=machine.git_commit(),
-    )
-    trained: bytes | None = None
+    record, trained = blank(trial, benchmark), b""
     try:
         try:
-            fields, module = _observe(trial, task, keeper)
+            fields, module = _observe(trial, keeper)
         except Foreign as error:
             keeper.set_aside(error)
-            fields, module = _observe(trial, task, keeper)
+            fields, module = _observe(trial, keeper)
         record = record.replace(**fields)
         if keep is not None and record.status == "ok":
             trained = weights.packed(module.model)
@@ -88,46 +80,78 @@ def run_trial(
         record = record.replace(status="failed", reason=reason, traceback=traceback.format_exc())
     finally:
         keeper.close()
-    if keep is not None and trained is not None:
+    if keep is not None and trained:
         keep(trained)
     return record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
 
 
-def _observe(trial: Trial, task: Task, keeper: Keeper) -> tuple[dict[str, Any], RecurrentModule]:
+def blank(trial: Trial, benchmark: str) -> Record:
+    """What is known of a trial before it has run, with the status of one that has failed."""
+    metric = METRICS[trial.build_task().metric]
+    return Record(
+        trial_id=trial.id,
+        benchmark=benchmark,
+        trial=trial.canonical(),
+        task=trial.task["name"],
+        cell=trial.cell["name"],
+        seed=trial.seed,
+        status="failed",
+        metric=metric.name,
+        higher_is_better=metric.better == "higher",
+        fingerprint=machine.fingerprint(),
+        machine=json.dumps(machine.facts(), sort_keys=True),
+        git_commit=machine.git_commit(),
+    )
+
+
+def _observe(trial: Trial, keeper: Keeper) -> tuple[dict[str, Any], RecurrentModule]:
     """Train, evaluate and return the fields of the record that were observed, and what was trained."""
-    with _controlled(trial):
-        data = _data(trial, task)
-        module = RecurrentModule(trial, task, trial.build_cell())
-        loader = _loader(trial, task, data["train"])
-        module.total_updates = len(loader)
-        course = Course(module, loader, attach(trial))
-        return _trained(course, data, data_hash(data), keeper), module
+    with controlled(trial):
+        begun = begin(trial)
+        return train(begun, keeper, keeper.open(begun.course, begun.data_sha256)), begun.course.module
 
 
-def _trained(course: Course, data: dict[Split, Examples], data_sha256: str, keeper: Keeper) -> dict[str, Any]:
-    module, loader, probes = course.module, course.loader, course.probes
-    task = module.task
-    groups = Groups(loader, module.trial.evaluations, keeper.open(course, data_sha256))
-    trainer = make_trainer(probes, groups, [keeper])
-    valid, test = (_whole(task, data[split]) for split in ("valid", "test"))
+def begin(trial: Trial) -> Begun:
+    """Load the data of a trial and build what is trained on it."""
+    task = trial.build_task()
+    data = _data(trial, task)
+    module = RecurrentModule(trial, task, trial.build_cell())
+    loader = _loader(trial, task, data["train"])
+    module.total_updates = len(loader)
+    return Begun(Course(module, loader, attach(trial)), data, data_hash(data))
+
+
+def train(begun: Begun, keeper: Keeper, done: int) -> dict[str, Any]:
+    """Train one trial, of which `done` updates were made before, and return what was observed."""
+    module, loader = begun.course.module, begun.course.loader
+    groups = Groups(loader, module.trial.evaluations, done)
+    trainer = make_trainer(begun.course.probes, groups, [keeper])
     with module.arithmetic.forward():
-        kernel = kernel_of(module.model, (batch._replace(resets=None) for batch in _whole(task, data["train"], 1)))
-    trainer.fit(module, groups, valid)
+        first = (batch._replace(resets=None) for batch in whole(module.task, begun.data["train"], 1))
+        kernel = kernel_of(module.model, first)
+    trainer.fit(module, groups, whole(module.task, begun.data["valid"]))
+    return observed(begun, trainer, kernel)
+
+
+def observed(begun: Begun, trainer: pl.Trainer, kernel: str) -> dict[str, Any]:
+    """Evaluate what was trained, and return the fields of its record."""
+    module, loader, probes = begun.course.module, begun.course.loader, begun.course.probes
+    task = module.task
     fields: dict[str, Any] = {
         "kernel": kernel,
         "parameters": sum(p.numel() for p in module.parameters()),
         "dropped_tokens": loader.dropped,
         "floor": task.floor(),
-        "data_sha256": data_sha256,
+        "data_sha256": begun.data_sha256,
     }
     failure = module.failure
     if failure is None:
         if module.scored_at != module.updates:
-            trainer.validate(module, valid, verbose=False)
+            trainer.validate(module, whole(task, begun.data["valid"]), verbose=False)
         module.choose_weights()
-        trainer.test(module, test, verbose=False)
+        trainer.test(module, whole(task, begun.data["test"]), verbose=False)
         fields |= {"status": "ok", "reason": ""} | _scores(module.take_scores(), task)
-        fields["samples"] = samples.observed(module, data["test"])
+        fields["samples"] = samples.observed(module, begun.data["test"])
     else:
         fields |= {"status": "diverged", "reason": failure.reason, "failed_update": failure.update}
         fields |= {"failed_layer": failure.layer, "failed_step": failure.step}
@@ -161,11 +185,12 @@ def _data(trial: Trial, task: Task) -> dict[Split, Examples]:
 def make_trainer(probes: Iterable[Probe], groups: Groups, first: Sequence[pl.Callback] = ()) -> pl.Trainer:
     """Lightning with everything off that the project does itself; an epoch is the whole budget. `first`: callbacks that
     act before the probes."""
+    panels = [Panel(probes)] if (probes := [*probes]) else []
     return pl.Trainer(
         accelerator="cpu",
         devices=1,
         max_epochs=1,
-        callbacks=[*first, Panel(probes)],
+        callbacks=[*first, *panels],
         val_check_interval=groups.per_evaluation,
         num_sanity_val_steps=0,
         logger=False,
@@ -188,7 +213,7 @@ def _loader(trial: Trial, task: Task, examples: Examples) -> TrainBatches | Stre
     return TrainBatches(examples, trial.batch_size, passes, budget)
 
 
-def _whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatches | EvalStreams:
+def whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatches | EvalStreams:
     """One pass over a split, at the project's fixed batch size unless told otherwise."""
     if task.stream:
         return EvalStreams(examples, batch or EVAL_STREAMS, EVAL_WINDOW)
@@ -196,7 +221,7 @@ def _whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatc
 
 
 @contextmanager
-def _controlled(trial: Trial) -> Iterator[None]:
+def controlled(trial: Trial) -> Iterator[None]:
     """Seed and threads of the trial inside, what was there before afterwards; the libraries' chatter kept out."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     noisy = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,14 +45,16 @@ class Keeper(pl.Callback):
         self.checkpoints, self.every, self.stop = checkpoints, every, stop
         self.started, self.attempts = datetime.now(UTC).isoformat(timespec="seconds"), 1
         self._begin, self._earlier = time.perf_counter(), 0.0
+        self.beside = 1  # trials that train at once here, this one among them
         self._found: dict[str, Any] | None = None
         self._bound: dict[str, str] = {}
         self._lock, self._over, self._due, self._stopping = threading.Lock(), threading.Event(), False, False
 
     @property
     def seconds(self) -> float:
-        """Wall time over all attempts; of an attempt that was killed, up to its last checkpoint."""
-        return self._earlier + time.perf_counter() - self._begin
+        """Wall time over all attempts, in a pack its share of it; of an attempt that was killed, up to its last
+        checkpoint."""
+        return self._earlier + (time.perf_counter() - self._begin) / self.beside
 
     def open(self, course: Course, data_sha256: str) -> int:
         """Look for a checkpoint of a trial that is about to train, and return how many updates were made before."""
@@ -83,7 +86,12 @@ class Keeper(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on from the checkpoint, if there is one, and start the clock."""
-        self._optimizer = trainer.optimizers[0]
+        self.go_on(trainer.optimizers[0])
+        self.start_clock(self.ask)
+
+    def go_on(self, optimizer: torch.optim.Optimizer) -> None:
+        """Go on from the checkpoint, if there is one. Raises Foreign where it does not fit."""
+        self._optimizer = optimizer
         if self._found is not None:
             try:
                 self.course.load_state(self._found, self._optimizer)
@@ -91,6 +99,9 @@ class Keeper(pl.Callback):
                 raise Foreign(f"its checkpoint does not fit: {str(error).splitlines()[0]}") from error
             self._earlier, self.started = self._found["seconds"], self._found["started"]
             self._found = None
+
+    def start_clock(self, ask: Callable[[], None]) -> None:
+        """From now on `ask` for a checkpoint when one is due, from a thread of its own."""
         if self.checkpoints is None:
             return
         if threading.current_thread() is threading.main_thread() and self._sigterm is not None:
@@ -98,19 +109,19 @@ class Keeper(pl.Callback):
         if self.stop is not None:
             self.stop.heeded = True
         self._next = time.monotonic() + self.every
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watch, args=(ask,), daemon=True).start()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Between two batches of an evaluation all stands as after the last update; it is made anew."""
         if self._stopping:
             self._take(pl_module)
 
-    def _watch(self) -> None:
+    def _watch(self, ask: Callable[[], None]) -> None:
         """Sleep until something is due."""
         while not self._over.wait(NAP):
             self._stopping = self.stop is not None and self.stop.asked
             if self._stopping or time.monotonic() >= self._next:
-                self.ask()
+                ask()
             if self._stopping:
                 return
 
@@ -127,18 +138,26 @@ class Keeper(pl.Callback):
             self._take(pl_module)
 
     def _take(self, pl_module: pl.LightningModule) -> None:
-        """Write a checkpoint; where that fails the trial goes on without. End it if a stop was asked for."""
+        begin = time.monotonic()
+        self.write()
+        self.served(begin)
+
+    def write(self) -> None:
+        """Write a checkpoint; where that fails the trial goes on without."""
         assert self.checkpoints is not None
-        begin, updates = time.monotonic(), self.course.module.updates
         state = self.course.state(self._optimizer) | {"seconds": self.seconds, "started": self.started}
         try:
-            self.checkpoints.write(state, updates, self.attempts, self._bound)
+            self.checkpoints.write(state, self.course.module.updates, self.attempts, self._bound)
         except OSError as error:
             print(f"warning: no checkpoint of trial {self.checkpoints.trial_id}: {error}", flush=True)
         for probe in self.course.probes:
             probe.skip_time()
+
+    def served(self, begin: float) -> None:
+        """What the clock asked for was done, from `begin` on. End the trial if a stop was asked for."""
+        assert self.checkpoints is not None
         now = time.monotonic()
         with self._lock:  # only now may the clock ask again; who asked for a stop meanwhile has said so below
             self._next, self._due = now + max(self.every, (now - begin) / SHARE), False
         if self._stopping:
-            raise Paused(f"trial {self.checkpoints.trial_id} stopped after update {updates}")
+            raise Paused(f"trial {self.checkpoints.trial_id} stopped after update {self.course.module.updates}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -21,6 +20,7 @@ from harness.models.clipping import Clipped, clip
 from harness.models.diagnose import first_non_finite, largest_gradient
 from harness.models.objectives import LOSSES, cross_entropy
 from harness.models.precision import Arithmetic, choose_kernels
+from harness.models.progress import Failure, Progress, Update
 from harness.models.scores import Score, score
 from harness.tasks.base import Task
 from harness.trial import Trial
@@ -30,39 +30,6 @@ EXPLOSION = 1_000
 
 WARM_UP = 0.05
 """Share of the updates over which a schedule rises."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The first non-finite or exploded value: at which update, in which layer, at which time step, and why."""
-
-    update: int
-    layer: str
-    step: int | None
-    reason: str
-
-
-class Update(NamedTuple):
-    """What one update did. `gradient`: by lag, where the update was watched."""
-
-    loss: float
-    clipped: Clipped
-    skipped: bool  # left out: the gradient overflowed under a scaled loss (float16), which is lowered
-    tokens: int
-    padded_tokens: int
-    examples: int
-    gradient: Profile | None
-
-
-@dataclass(slots=True)
-class Progress:
-    """What changes with every update. Not attributes of the module: torch searches each one that is set for weights,
-    which over an update of a small network is a hundredth of it."""
-
-    updates: int = 0
-    watch: bool = False  # set by a probe: measure the gradient through time in this update
-    last: Update | None = None
-    failure: Failure | None = None
 
 
 class RecurrentModule(pl.LightningModule):
@@ -86,7 +53,7 @@ class RecurrentModule(pl.LightningModule):
         self.scores = torch.nn.ModuleDict({name: score(name, task) for name in (task.metric, *task.also)})
         self._first_loss: float | None = None
         self._best: tuple[float, dict[str, Tensor]] | None = None  # validation score and weights
-        self._named_parameters = list(self.model.named_parameters())
+        self.named_weights = list(self.model.named_parameters())
         self._differentiate: Differentiate = Tensor.backward
 
     @property
@@ -115,7 +82,7 @@ class RecurrentModule(pl.LightningModule):
         kind = {"adam": torch.optim.AdamW if decay else torch.optim.Adam, "sgd": torch.optim.SGD}[self.trial.optimizer]
         return kind(self.model.parameters(), lr=self.trial.learning_rate, weight_decay=decay, fused=True)
 
-    def _rate(self) -> float:
+    def rate(self) -> float:
         """Step size of the next update: a share of `learning_rate`. Cosine: Loshchilov and Hutter, arXiv:1608.03983."""
         done = self.updates / max(1, self.total_updates)
         if self.trial.schedule == "constant":
@@ -139,26 +106,37 @@ class RecurrentModule(pl.LightningModule):
     def _update(self, batch: Batch) -> None:
         """One update: all windows of the batch, then clip and step. A non-finite or exploded value ends training."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)  # its wrapper counts steps that we count ourselves
-        progress = self.progress
-        for _, parameter in self._named_parameters:
-            parameter.grad = None  # zero_grad() without a profiler's record
         if self.trial.schedule != "constant":
-            optimizer.param_groups[0]["lr"] = self._rate()
-        loss, gradient = self._backward(batch, progress.watch, self._differentiate)
+            optimizer.param_groups[0]["lr"] = self.rate()
+        loss, gradient, done = self.look_back(batch, self._differentiate, optimizer)
+        if self.settle(batch, loss, done, gradient):
+            optimizer.step()
+        elif self.failure is not None:
+            self.trainer.should_stop = True  # before the step: the weights stay as they were
+        self.arithmetic.adjust()
+
+    def look_back(
+        self, batch: Batch, differentiate: Differentiate, optimizer: torch.optim.Optimizer
+    ) -> tuple[float, Profile | None, Clipped]:
+        """Leave the clipped gradient of a batch at the weights; return the loss, its gradient by lag where that is
+        watched, and what clipping did."""
+        for _, parameter in self.named_weights:
+            parameter.grad = None  # zero_grad() without a profiler's record
+        loss, gradient = self._backward(batch, self.progress.watch, differentiate)
         self.arithmetic.unscale(optimizer)
-        done = clip(self._named_parameters, self.trial)
+        return loss, gradient, clip(self.named_weights, self.trial)
+
+    def settle(self, batch: Batch, loss: float, done: Clipped, gradient: Profile | None) -> bool:
+        """Note what an update found, and whether it failed; return whether a step may follow."""
+        progress = self.progress
         progress.updates += 1
         if self._first_loss is None:
             self._first_loss = loss
         skipped = math.isfinite(loss) and self.arithmetic.skips(done.finite)
-        progress.failure = None if skipped else self._fault(batch, loss, done)
+        progress.failure = self._fault(batch, loss, done) if not skipped and self.wrong(loss, done) else None
         tokens, padded = self.model.steps(batch)
         progress.last = Update(loss, done, skipped, tokens, padded, len(batch.inputs), gradient)
-        if progress.failure is not None:
-            self.trainer.should_stop = True  # before the step: the weights stay as they were
-        elif not skipped:
-            optimizer.step()
-        self.arithmetic.adjust()
+        return progress.failure is None and not skipped
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Lightning walks every field of a batch to move it; on a CPU there is nothing to move, and a group of updates
@@ -177,12 +155,14 @@ class RecurrentModule(pl.LightningModule):
             scaled = partial(self.arithmetic.backward, differentiate=differentiate)
             return self.model.backward(batch, self.loss_of, windows, scaled)
 
-    def _fault(self, batch: Batch, loss: float, done: Clipped) -> Failure | None:
-        """Name the first thing wrong with this update, if anything is."""
-        if loss == loss and abs(loss) < float("inf") and done.finite:
-            limit = EXPLOSION * max(abs(self._first_loss or 0.0), 1e-6)
-            if loss <= limit:
-                return None
+    def wrong(self, loss: float, done: Clipped) -> bool:
+        """Whether an update ends training: its loss or a gradient is not finite, or the loss has exploded."""
+        first = loss if self._first_loss is None else self._first_loss
+        return not (abs(loss) < float("inf") and done.finite and loss <= EXPLOSION * max(abs(first), 1e-6))
+
+    def _fault(self, batch: Batch, loss: float, done: Clipped) -> Failure:
+        """Name the first thing wrong with an update that ends training."""
+        if abs(loss) < float("inf") and done.finite:
             reason = f"loss {loss:.4g} is over {EXPLOSION:,} times the first loss, {self._first_loss:.4g}"
             return Failure(self.updates, largest_gradient(self.model), None, reason)
         with self.arithmetic.forward():

@@ -20,7 +20,7 @@ LEVELS = {
     2: "models",
     3: "module probes samples tracking upload snapshot checkpoint keeper",
     # a probe watches the module, and the module knows no probe
-    4: "engine",
+    4: "engine pack",
     5: "launch",
     6: "report compare dashboards",
     7: "jobs plan against rounds cli_compare cli_jobs cli_plan overview resume sample cli cli_data cli_wandb __main__",
@@ -40,6 +40,7 @@ LONG_FUNCTIONS = {"harness/report/columns.py:columns": "the columns of the table
 NAMES_A_VARIANT = {
     "harness/cost.py": "its keys are the names of torch's fused kernels, as a cell's `fused` gives them",
     "harness/models/kernel.py": "recognises torch's own operations by their names",
+    "harness/pack/kernels.py": "its keys are the names of torch's fused kernels, as in cost.py",
 }
 
 MODULES = sorted((ROOT / "harness").rglob("*.py"))

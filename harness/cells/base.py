@@ -39,6 +39,8 @@ class Cell(Plugin):
     states: ClassVar[tuple[str, ...]]
     """Names of the tensors carried from step to step, each (B, H); the first is the output h. () carries nothing."""
     paper: ClassVar[str] = ""
+    starts: ClassVar[tuple[str, ...]] = ()
+    """Settings that decide how weights start and nothing else: trials that differ in them can be one program."""
 
     @property
     def fused(self) -> Fused | None:

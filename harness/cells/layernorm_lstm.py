@@ -17,6 +17,7 @@ class LayerNormLSTM(Cell):
 
     gates: ClassVar = 4
     states: ClassVar = ("h", "c")
+    starts: ClassVar = ("forget_bias",)
     paper: ClassVar = "arXiv:1607.06450"
 
     def weights(self, hidden):

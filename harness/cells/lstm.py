@@ -16,6 +16,7 @@ class LSTM(Cell):
 
     gates: ClassVar = 4
     states: ClassVar = ("h", "c")
+    starts: ClassVar = ("forget_bias",)
 
     @property
     def fused(self):

@@ -17,6 +17,7 @@ class PeepholeLSTM(Cell):
 
     gates: ClassVar = 4
     states: ClassVar = ("h", "c")
+    starts: ClassVar = ("forget_bias",)
     paper: ClassVar = "doi:10.1109/IJCNN.2000.861302"
 
     def weights(self, hidden):

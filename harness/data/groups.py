@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Protocol
-
-from harness.data.batches import Batch
+from typing import Any, Protocol
 
 MOST = 64
 """Updates of one group: Lightning's work for it, half a millisecond, is a sixty-fourth of that for each."""
@@ -22,7 +20,7 @@ class Updates(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Batch]: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Groups:
@@ -46,7 +44,7 @@ class Groups:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __iter__(self) -> Iterator[Iterator[Batch]]:
+    def __iter__(self) -> Iterator[Iterator[Any]]:
         batches = iter(self.updates)
         for size in self.sizes:
             yield islice(batches, size)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness import machine
+from harness.pack.plan import asked, plan
 from harness.record import Record
 
 if TYPE_CHECKING:
@@ -35,14 +36,18 @@ def run(
     weights: bool = True,
     checkpoint_seconds: float | None = None,
     stop: Stop | None = None,
+    pack: str = "off",
 ) -> list[Record]:
     """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order.
 
     `on`: "tune" (a local Ray of our own), "inline" (this process) or "cluster" (that of the Ray job around this
     process). `max_concurrent`: trials at once, by default as many as there are CPUs for their threads. `wandb`: whether
     its runs are written, and uploaded too. `weights`: keep what is trained beside each record. `checkpoint_seconds`:
-    between two checkpoints of a trial that runs. Raises Paused where it was asked to `stop`.
+    between two checkpoints of a trial that runs. `pack`: "auto", "off", or how many trials of one shape train as one
+    program (harness/pack/), which decides neither which trials there are nor what is recorded of them, but for
+    rounding. Raises Paused where it was asked to `stop`.
     """
+    most = asked(pack)
     from harness.launch.base import Target, mirror
     from harness.upload import Uploader
 
@@ -65,7 +70,7 @@ def run(
     with Uploader(place, say, lambda: target.stopped) if wandb == "online" else nullcontext():
         if todo:
             _tell(console, store, todo)
-            _launch(todo, len(benchmark.trials) - len(todo), target, console, on, max_concurrent)
+            _launch(todo, len(benchmark.trials) - len(todo), target, console, on, max_concurrent, most)
         records = [(target.holding(trial.id) or store).read(trial.id) for trial in benchmark.trials]
         if mirrored:
             mirror(records, target.folder, say)  # a run that a kill or a fault left out is written now
@@ -73,7 +78,13 @@ def run(
 
 
 def _launch(
-    todo: Sequence[Trial], stored: int, target: Target, console: Console, on: Where, max_concurrent: int | None
+    todo: Sequence[Trial],
+    stored: int,
+    target: Target,
+    console: Console,
+    on: Where,
+    max_concurrent: int | None,
+    most: int | None,
 ) -> None:
     """Run trials, with a display of how far they are."""
     from harness import cost
@@ -93,10 +104,19 @@ def _launch(
     estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
     here = max(1, machine.cpu_count() // max(trial.threads for trial in todo))
     at_once = max_concurrent or (len(todo) if target.nodes else here)  # a cluster's CPUs are Ray's to count
+    packs, told = plan(todo, most, 1 if on == "inline" else min(at_once, here), _gain)
+    for line in told:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     with diversion as terminal:
         progress = TrialProgress(terminal, estimates, stored, lines=on == "inline")
         with progress.shown() as display:
-            launch(todo, target, display, min(at_once, len(todo)))
+            launch(packs, target, display, min(at_once, len(todo)))
+
+
+def _gain(trial: Trial, size: int) -> float:
+    from harness.pack.calibrate import gain
+
+    return gain(trial, size)
 
 
 def _tidy(store: Store, stored: set[str]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness import machine, redact
-from harness.errors import Fault, Paused, UserError
+from harness.errors import Fault, Paused, Stopped, UserError
 from harness.record import Record
 from harness.stop import Stop
 from harness.store import Store
@@ -18,6 +18,8 @@ from harness.trial import Trial
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from harness.keeper import Keeper
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ class Display(Protocol):
 
 
 class Launcher(Protocol):
-    """Runs trials that have no record yet. All of them have one when it returns."""
+    """Runs trials that have no record yet, those of a pack side by side. All of them have one when it returns."""
 
-    def __call__(self, trials: Sequence[Trial], target: Target, display: Display, max_concurrent: int) -> None: ...
+    def __call__(
+        self, packs: Sequence[Sequence[Trial]], target: Target, display: Display, max_concurrent: int
+    ) -> None: ...
 
 
 class Opens(Protocol):
@@ -105,29 +109,80 @@ def execute(trial: Trial, target: Target) -> Record:
     worker of the next command never run the same trial side by side: the second waits, and finds the record, or the
     checkpoint that the first left. Raises Paused where the run was asked to stop.
     """
-    from harness.checkpoint import Checkpoints
     from harness.engine import run_trial
-    from harness.keeper import EVERY, Keeper
 
-    if target.stopped:
-        raise Paused(f"trial {trial.id} was not started")
-
-    if target.shared and not Path(target.shared).is_dir():  # a node that came after the look at all of them
-        raise UserError(Fault("this node does not see the results folder", target.root, remedy="mount it there"))
+    _check(trial, target)
     store = target.store()
     with store.claim(trial.id, on_wait=partial(_go_on, target)):
         if held := target.holding(trial.id):
             record = held.read(trial.id)
         else:
             keep = partial(store.write_weights, trial.id) if target.weights else None
-            checkpoints = Checkpoints(store.checkpoint_folder(trial.id), trial.id)
-            every = EVERY if target.checkpoint_seconds is None else target.checkpoint_seconds
-            store.write(run_trial(trial, target.benchmark, keep, Keeper(checkpoints, every, target.stop)))
-            record = store.read(trial.id)  # what is stored is what counts, and what a W&B run is bound to
-            checkpoints.remove()
+            record = _store(run_trial(trial, target.benchmark, keep, _keeper(trial, target)), store)
         if target.wandb:
             mirror([record], target.folder)  # the launcher tries again at the end, and says what is wrong
     return record
+
+
+def execute_pack(trials: Sequence[Trial], target: Target) -> list[Record]:
+    """As execute, for trials that are to be trained side by side. Where that fails, whatever the reason, each goes on
+    by itself from its own checkpoint: then what is one trial's fault is in its record, and the others have theirs."""
+    if len(trials) > 1:
+        _check(trials[0], target)
+        store = target.store()
+        with ExitStack() as claims:
+            for trial in sorted(trials, key=lambda trial: trial.id):  # one order for all: nobody waits in a circle
+                claims.enter_context(store.claim(trial.id, on_wait=partial(_go_on, target)))
+            todo = [trial for trial in trials if not target.holding(trial.id)]
+            try:
+                _run_pack(todo, target, store)
+            except Stopped:
+                raise
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}".splitlines()[0]
+                print(f"warning: a pack of {len(todo)} trials: {what}; its trials go on by themselves", flush=True)
+    stores = [(trial, target.holding(trial.id)) for trial in trials]
+    return [store.read(trial.id) if store else execute(trial, target) for trial, store in stores]
+
+
+def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
+    from harness.pack.run import run_pack
+
+    def finished(trial: Trial, record: Record, trained: bytes) -> None:
+        if target.weights and trained:
+            store.write_weights(trial.id, trained)
+        stored = _store(record, store)
+        if target.wandb:
+            mirror([stored], target.folder)
+
+    if trials:
+        run_pack(trials, target.benchmark, [_keeper(trial, target) for trial in trials], finished)
+
+
+def _check(trial: Trial, target: Target) -> None:
+    """Raise Paused where the run was asked to stop, UserError where this node does not see the results."""
+    if target.stopped:
+        raise Paused(f"trial {trial.id} was not started")
+    if target.shared and not Path(target.shared).is_dir():  # a node that came after the look at all of them
+        raise UserError(Fault("this node does not see the results folder", target.root, remedy="mount it there"))
+
+
+def _keeper(trial: Trial, target: Target) -> Keeper:
+    from harness.checkpoint import Checkpoints
+    from harness.keeper import EVERY, Keeper
+
+    checkpoints = Checkpoints(target.store().checkpoint_folder(trial.id), trial.id)
+    return Keeper(checkpoints, EVERY if target.checkpoint_seconds is None else target.checkpoint_seconds, target.stop)
+
+
+def _store(record: Record, store: Store) -> Record:
+    """Write a record; its checkpoint has done its service. What is stored is what counts, and what a W&B run is bound
+    to."""
+    from harness.checkpoint import Checkpoints
+
+    store.write(record)
+    Checkpoints(store.checkpoint_folder(record.trial_id), record.trial_id).remove()
+    return store.read(record.trial_id)
 
 
 def _go_on(target: Target, holder: str) -> None:

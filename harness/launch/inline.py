@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.launch.base import Display, Target, execute
+from harness.launch.base import Display, Target, execute_pack
 from harness.trial import Trial
 
 
-def launch(trials: Sequence[Trial], target: Target, display: Display, max_concurrent: int) -> None:
-    """Run every trial here. `max_concurrent` has nothing to limit: one runs at a time."""
-    for trial in trials:
-        display.started(trial)
-        record = execute(trial, target)
-        display.finished(trial, record.status, record.seconds)
+def launch(packs: Sequence[Sequence[Trial]], target: Target, display: Display, max_concurrent: int) -> None:
+    """Run every pack here. `max_concurrent` has nothing to limit: one runs at a time."""
+    for pack in packs:
+        for trial in pack:
+            display.started(trial)
+        for trial, record in zip(pack, execute_pack(pack, target), strict=True):
+            display.finished(trial, record.status, record.seconds)

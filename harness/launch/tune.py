@@ -19,7 +19,7 @@ from typing import Any
 from harness.errors import Fault, Paused, UserError
 from harness.launch import scratch
 from harness.launch.attached import attached
-from harness.launch.base import Display, Target, execute, heeding
+from harness.launch.base import Display, Target, execute_pack, heeding
 from harness.metrics import METRICS
 from harness.record import Record
 from harness.stop import Stop
@@ -33,48 +33,76 @@ GRACE = 20.0
 longer goes on from its last. Clusters give a process 30 s between telling it to end and ending it."""
 
 
-def launch(trials: Sequence[Trial], target: Target, display: Display, max_concurrent: int) -> None:
-    """Run every trial with `max_concurrent` at once, on a local Ray or the cluster of the job around this process."""
+def launch(packs: Sequence[Sequence[Trial]], target: Target, display: Display, max_concurrent: int) -> None:
+    """Run every pack with `max_concurrent` at once, on a local Ray or the cluster of the job around this process."""
+    trials = [trial for pack in packs for trial in pack]
     threads = max(trial.threads for trial in trials)
     place = attached(target.folder, threads) if target.nodes else _local_ray(max_concurrent * threads)
     with place as folder:
-        from ray import tune
-
         target = replace(target, shared=folder if target.nodes else "")
-
-        def run(config: dict[str, Any]) -> None:
-            if not target.nodes:
-                scratch.occupy(folder)
-            try:
-                record = execute(Trial.from_canonical(config["trial"]), target)
-            except Paused as paused:  # not a failure, which Tune would start again
-                print(paused, flush=True)
-                tune.report({"status": "paused", "seconds": 0.0})
-            else:
-                tune.report({"status": record.status, "seconds": record.seconds})
-
-        tuner = tune.Tuner(
-            tune.with_resources(run, {"cpu": threads}),
-            param_space={"trial": tune.grid_search([trial.canonical() for trial in trials])},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True,  # a process serves many trials: 62 ms each, not 1.5 s
-                max_concurrent_trials=max_concurrent,
-                trial_name_creator=lambda trial: Trial.from_canonical(trial.config["trial"]).id,
-                trial_dirname_creator=lambda trial: Trial.from_canonical(trial.config["trial"]).id,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=os.path.join(folder, "tune"),
-                verbose=0,
-                callbacks=[_watch(display, target.stop)],
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
-            ),
-        )
-        with heeding(target):
-            tuner.fit()
+        left = packs
+        while left and not target.stopped:
+            retries = RETRIES if max(map(len, left)) == 1 else 0
+            _run(left, target, display, max_concurrent, folder, retries)
+            dead = [[t for t in pack if not target.holding(t.id)] for pack in left] if not retries else []
+            left = [part for pack in dead for part in _halves(pack)]
     if target.stopped and {trial.id for trial in trials} - target.stored():
         raise Paused("stopped")
     _account_for_the_dead(trials, target, display)
+
+
+def _halves(pack: list[Trial]) -> list[list[Trial]]:
+    """What to try next where a process died of a pack, as of too little memory: two packs, or the trial once more."""
+    middle = -(-len(pack) // 2)
+    return [part for part in (pack[:middle], pack[middle:]) if part]
+
+
+def _run(
+    packs: Sequence[Sequence[Trial]], target: Target, display: Display, max_concurrent: int, folder: str, retries: int
+) -> None:
+    """Run every pack; one whose process dies is started again `retries` times."""
+    from ray import tune
+
+    threads = max(trial.threads for pack in packs for trial in pack)
+
+    def run(config: dict[str, Any]) -> None:
+        if not target.nodes:
+            scratch.occupy(folder)
+        try:
+            records = execute_pack(_trials(config), target)
+        except Paused as paused:  # not a failure, which Tune would start again
+            print(paused, flush=True)
+            tune.report({"ended": []})
+        else:
+            tune.report({"ended": [(record.status, record.seconds) for record in records]})
+
+    def name(trial: Any) -> str:
+        first, *more = _trials(trial.config)
+        return f"{first.id}-and-{len(more)}" if more else first.id
+
+    tuner = tune.Tuner(
+        tune.with_resources(run, {"cpu": threads}),
+        param_space={"trials": tune.grid_search([[trial.canonical() for trial in pack] for pack in packs])},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,  # a process serves many trials: 62 ms each, not 1.5 s
+            max_concurrent_trials=max_concurrent,
+            trial_name_creator=name,
+            trial_dirname_creator=name,
+        ),
+        run_config=tune.RunConfig(
+            name=f"tune-{secrets.token_hex(2)}",
+            storage_path=os.path.join(folder, "tune"),
+            verbose=0,
+            callbacks=[_watch(display, target.stop)],
+            failure_config=tune.FailureConfig(max_failures=retries),
+        ),
+    )
+    with heeding(target):
+        tuner.fit()
+
+
+def _trials(config: dict[str, Any]) -> list[Trial]:
+    return [Trial.from_canonical(text) for text in config["trials"]]
 
 
 def _watch(display: Display, stop: Stop | None) -> Any:
@@ -92,13 +120,13 @@ def _watch(display: Display, stop: Stop | None) -> Any:
 
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.running.add(trial.trial_id)
-            self.display.started(Trial.from_canonical(trial.config["trial"]))
+            for one in _trials(trial.config):
+                self.display.started(one)
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.running.discard(trial.trial_id)
-            last = trial.last_result
-            if last["status"] != "paused":
-                self.display.finished(Trial.from_canonical(trial.config["trial"]), last["status"], last["seconds"])
+            for one, (status, seconds) in zip(_trials(trial.config), trial.last_result["ended"], strict=False):
+                self.display.finished(one, status, seconds)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             self.running.discard(trial.trial_id)

@@ -22,20 +22,22 @@ Differentiate = Callable[[Tensor], None]
 Told = Callable[[int], None]
 """Told at which time step something begins."""
 Profile = tuple[list[int], Tensor]
-"""(lags, norms (layers, lags)) of |dL/dstate|."""
+"""(lags, norms (layers, lags)) of |dL/dstate|; of several trials, norms are (trials, layers, lags)."""
 
 
 class Windows(NamedTuple):
     """How far gradients reach (Williams and Peng, Neural Computation 2, 1990): every `stride` (k1) steps a backward
     pass over the last `length` (k2) steps. None: the whole sequence. `watch`: measure the gradient by lag as well, and
     from a loss times `scale`, for float16 holds no small numbers; what is reported is divided by it again. `begins` is
-    told where each window begins before it is unrolled."""
+    told where each window begins before it is unrolled. `trials`: how many the batch holds, one after the other, whose
+    gradients by lag are kept apart (harness/pack/)."""
 
     length: int | None
     stride: int | None
     watch: bool
     scale: float = 1.0
     begins: Told | None = None
+    trials: int = 1
 
 
 class Backward(NamedTuple):

@@ -42,7 +42,12 @@ class Look:
         return {end - lag for end in self.ends_B.unique().tolist() for lag in self.lags if lag < end}
 
     def read(
-        self, loss: Tensor, marks: Sequence[list[Mark]], begun: Sequence[dict[int, State]], scale: float = 1.0
+        self,
+        loss: Tensor,
+        marks: Sequence[list[Mark]],
+        begun: Sequence[dict[int, State]],
+        scale: float = 1.0,
+        trials: int = 1,
     ) -> Profile:
         """Return (lags, norms (layers, lags)) of |dL/dstate|, each sequence counted back from its own end.
 
@@ -52,19 +57,20 @@ class Look:
         fade, not because sequences run out.
 
         By layer, `marks` hold the state after the steps in `edges`, and `begun` the leaves that a stretch between two
-        cuts starts from, by step. `scale` is put on the loss and taken off again. Keeps the graph.
+        cuts starts from, by step. `scale` is put on the loss and taken off again. Keeps the graph. A batch
+        may hold several `trials`, one after the other, whose sequences end alike: each is then looked at by itself.
         """
         batch, lags = len(self.ends_B), self.lags
-        rows = [_squares(loss * scale, *of, batch) for of in zip(marks, begun, strict=True)]
-        norms = torch.zeros(
-            len(rows), len(lags), dtype=torch.float64
-        )  # the least of float32 is a few hundred steps away
+        rows = [_squares(loss.sum() * scale, *of, batch) for of in zip(marks, begun, strict=True)]
+        # the least of float32 is a few hundred steps away
+        norms = torch.zeros(trials, len(rows), len(lags), dtype=torch.float64)
         for place, lag in enumerate(lags):
             chosen = (self.reach_B >= lag).nonzero()[:, 0]
             step = self.ends_B[chosen] - lag
             for layer, squares_SB in enumerate(rows):
-                norms[layer, place] = float((squares_SB[step, chosen].mean() * batch).sqrt())
-        return lags, norms / scale
+                for trial, part in enumerate(squares_SB[step, chosen].chunk(trials)):
+                    norms[trial, layer, place] = float((part.mean() * (batch // trials)).sqrt())
+        return lags, (norms if trials > 1 else norms[0]) / scale
 
 
 def _squares(loss: Tensor, marks: list[Mark], begun: dict[int, State], batch: int) -> Tensor:

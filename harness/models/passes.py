@@ -37,7 +37,7 @@ def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Window
         model.began = known[0]
     keep = {edge for begin, fresh, _ in cuts for edge in (begin, fresh)} | {model.go_on_at(batch)}
     watched, look = _look(model, batch, cuts) if windows.watch else (0, None)
-    ends = set(batch.lengths.tolist())
+    ends, how = set(batch.lengths.tolist()), (windows.scale, windows.trials)
     for begin, fresh, stop in cuts:
         # no loss is due where no sequence ends, so no gradient can come from there
         silent = not model.each_step and not any(fresh < end <= stop for end in ends)
@@ -59,7 +59,7 @@ def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Window
             out_BTH = out_BTH[:, fresh - begin :]
         ends_B = seen.ends_B - (fresh - begin) if seen else None
         loss, last = model.losses(out_BTH, batch, fresh, stop, ends == {steps} and stop == steps, loss_of, ends_B)
-        yield loss, seen.read(last, marks, [{0: state} for state in start], windows.scale) if seen else None
+        yield loss, seen.read(last, marks, [{0: state} for state in start], *how) if seen else None
     model.carry(batch, known)
 
 
@@ -72,7 +72,7 @@ def at_once(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Windows)
     start, edges = (leaf(start), look.edges) if look else (start, set())
     run = unroll(model.stack, model.encode(batch.inputs), start, batch.lengths, edges, cuts, bool(look), ends=False)
     loss, last = model.losses(run.output_BTH, batch, 0, steps, False, loss_of, look.ends_B if look else None)
-    yield loss, look.read(last, run.marks, run.begun, windows.scale) if look else None
+    yield loss, look.read(last, run.marks, run.begun, windows.scale, windows.trials) if look else None
 
 
 def _ends(model: SequenceModel, batch: Batch, fresh: int, stop: int) -> Tensor:

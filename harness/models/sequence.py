@@ -75,7 +75,7 @@ class SequenceModel(Model):
     def read_out(self, hidden: Tensor) -> Tensor:
         """Return answers (..., O) from hidden units (..., H)."""
         hidden = F.dropout(hidden, self.output_dropout, self.training) if self.output_dropout else hidden
-        return F.linear(hidden, self.head.weight, self.head.bias)
+        return self.head(hidden)
 
     def summarise(self, out_BTH: Tensor, lengths_B: Tensor) -> Tensor:
         """One vector (B, H) per sequence: what the network holds after reading it to its own end.

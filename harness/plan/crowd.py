@@ -64,7 +64,7 @@ def measured(trial: Trial, pace: Pace) -> Crowd:
     with tempfile.TemporaryDirectory() as folder:
         target = Target(folder, "plan", machine.fingerprint(), wandb=True)
         with diverted(Path(folder, "log"), Console()):
-            launch(copies, target, clock, at_once)
+            launch([[copy] for copy in copies], target, clock, at_once)
         whole = time.monotonic() - began
         records = [target.store().read(copy.id) for copy in copies]
         report.write("plan", "", records, copies, Path(folder), (), ())

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+from harness.module import RecurrentModule
 from harness.probes.base import Probe
 
 
@@ -60,10 +61,14 @@ class Activations(Probe):
         self.ledger: Ledger | None = None
         self.peak = 0
 
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+    def alone(self, module: RecurrentModule) -> bool:
+        """Where it listens."""
+        last = module.updates + 1 == module.total_updates
+        return not self.peak and (last or not self.samples(module.updates))
+
+    def on_train_batch_start(self, trainer, pl_module: RecurrentModule, batch, batch_idx) -> None:
         """Listen to what autograd saves in this one update."""
-        last = batch_idx + 1 == pl_module.total_updates
-        if self.peak or (self.samples(batch_idx) and not last):
+        if not self.alone(pl_module):
             return
         weights = {p.untyped_storage().data_ptr() for p in pl_module.parameters()}
 

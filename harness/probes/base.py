@@ -46,6 +46,10 @@ class Probe(pl.Callback):
     def skip_time(self) -> None:
         """Time has passed since the last update in which nobody trained: a checkpoint was written."""
 
+    def alone(self, module: RecurrentModule) -> bool:
+        """Whether the coming update must be made by itself, not with those of other trials: the probe looks into it."""
+        return False
+
     def samples(self, update: int) -> bool:
         """Whether a costly look is due at this update (counted from 0): always over the first, then sampled."""
         return update < 5 or update % self.trial.probe_every == 0

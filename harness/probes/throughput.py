@@ -14,6 +14,7 @@ from harness.probes.base import Probe, last_update
 class Throughput(Probe):
     """Wall time of each update, from the end of the one before: data, Lightning and probes included.
 
+    Of trials that train in a pack (harness/pack/), each has its share of the time that passes for all of them.
     Evaluation is left out: the clock starts again after it. The first tenth of the updates, at least 3, is warm-up.
     Raw values are kept; the rate is the median over the rest of useful tokens (padding excluded) per second.
     """
@@ -41,7 +42,7 @@ class Throughput(Probe):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         """Take the time of this update."""
         now = time.perf_counter()
-        self.seconds.append(now - self.mark)
+        self.seconds.append((now - self.mark) / pl_module.progress.beside)
         self.tokens.append(last_update(pl_module).tokens)
         self.mark = now
 

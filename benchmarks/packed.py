@@ -1,0 +1,89 @@
+"""How much faster K trials of one shape train as one program than one by one, on this machine.
+
+    python benchmarks/packed.py [--trials 16] [--batch 32] [--steps 64] [--hidden 16 32] [--cells elman gru lstm]
+
+`update` is a whole update with its optimiser: forward, backward, clip and step; one by one and packed in turn, A B A B,
+in one process, on random numbers. `trial` is the same within whole trials, all that the harness does with an update
+included (batches, probes at their default sampling, Lightning): the time of training of a trial alone over that of a
+trial in a pack, in turn as well. Medians, and the smallest and largest of the rounds. `auto` is what `--pack auto`
+would do. One line of JSON for each shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+
+from harness import machine
+from harness.engine import run_trial
+from harness.keeper import Keeper
+from harness.pack.calibrate import measure
+from harness.pack.plan import WORTH
+from harness.pack.run import run_pack
+from harness.record import Record
+from harness.trial import Trial
+
+
+def trial(cell: str, hidden: int, batch: int, steps: int, updates: int, seed: int = 0) -> Trial:
+    """One of the trials; they differ in seed, learning rate and clip."""
+    return Trial(
+        task={"name": "adding", "length": steps, "train_examples": 2_000, "valid_examples": 50, "test_examples": 50},
+        cell={"name": cell},
+        hidden_size=hidden,
+        batch_size=batch,
+        examples=batch * updates,
+        evaluations=1,
+        learning_rate=0.001 * (1 + seed % 4),
+        clip_norm=1.0 if seed % 2 else None,
+        seed=seed,
+    ).normalised()
+
+
+def within_trials(members: Sequence[Trial], rounds: int) -> list[float]:
+    """Ratios of the times of training: two trials alone, then the pack, in turn."""
+    ratios = []
+    for _ in range(rounds):
+        alone = [run_trial(one).train_seconds for one in members[:2]]
+        packed: list[Record] = []
+
+        def finished(one: Trial, record: Record, trained: bytes, into: list[Record] = packed) -> None:
+            into.append(record)
+
+        run_pack(members, "", [Keeper() for _ in members], finished)
+        assert all(record.status == "ok" for record in packed)
+        ratios.append(statistics.mean(alone) / statistics.mean(record.train_seconds for record in packed))
+    return ratios
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("trials", 16), ("batch", 32), ("steps", 64), ("rounds", 15), ("updates", 150)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[16, 32])
+    parser.add_argument("--cells", nargs="+", default=["elman", "gru", "lstm"])
+    parser.add_argument("--trial-rounds", type=int, default=3, help="0: updates alone are measured")
+    given = parser.parse_args()
+    for cell in given.cells:
+        for hidden in given.hidden:
+            members = [trial(cell, hidden, given.batch, given.steps, given.updates, s) for s in range(given.trials)]
+            found = measure(members[0], given.trials, given.rounds, seconds=60)
+            middle = statistics.median(found.ratios)
+            line = {
+                "cell": cell, "hidden": hidden, "trials": given.trials, "batch": given.batch, "steps": given.steps,
+                "alone_ms": round(statistics.median(found.alone) / given.trials * 1e3, 3),
+                "packed_ms": round(statistics.median(found.packed) * 1e3, 3),
+                "update": [round(x, 2) for x in (middle, min(found.ratios), max(found.ratios))],
+                "auto": "packs" if middle >= WORTH else "one by one",
+            }  # fmt: skip
+            if given.trial_rounds:
+                within = within_trials(members, given.trial_rounds)
+                line["trial"] = [round(x, 2) for x in (statistics.median(within), min(within), max(within))]
+            print(json.dumps(line), flush=True)
+    print(json.dumps({"machine": machine.facts()["cpu"], "torch": machine.facts()["packages"]["torch"]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""How much faster trials of one shape train packed than one by one: measured here, once, and remembered.
+
+Both make whole updates, optimiser included, on random batches of the shape, interleaved A B A B in one process, so that
+what else runs on the machine slows both. The median of the ratios counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from harness import __version__, files, machine
+from harness.data.batches import Batch
+from harness.data.sources import cache_folder
+from harness.engine import controlled
+from harness.models.base import Windows
+from harness.module import RecurrentModule
+from harness.pack.plan import shape_of
+from harness.pack.stacked import Stacked
+from harness.trial import Trial
+
+ROUNDS, SECONDS = 12, 3.0
+"""At most so many rounds of a measurement, and no new one after so long."""
+
+
+def gain(trial: Trial, size: int) -> float:
+    """Return how many times as fast `size` trials train packed, from what was measured on this machine before or now.
+    What was measured by another machine, version or shape does not count."""
+    key = json.dumps([machine.fingerprint(), __version__, shape_of(trial), size])
+    path = cache_folder() / "packs" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+    with suppress(OSError, ValueError, KeyError):
+        return float(json.loads(path.read_bytes())["gain"])
+    found = statistics.median(measure(trial, size).ratios)
+    with suppress(OSError):  # it is measured anew the next time
+        files.make_folder(path.parent)
+        files.replace(path, json.dumps({"gain": found, "of": key}).encode())
+    return found
+
+
+@dataclass
+class Measured:
+    """Seconds of one update: of `size` trials one by one, and of all of them packed, in each round."""
+
+    alone: list[float] = field(default_factory=list)
+    packed: list[float] = field(default_factory=list)
+
+    @property
+    def ratios(self) -> list[float]:
+        """How many times as fast, in each round."""
+        return [a / b for a, b in zip(self.alone, self.packed, strict=True)]
+
+
+def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECONDS) -> Measured:
+    """Make updates both ways, interleaved; the first round, which warms up, is left out."""
+    trial = trial.normalised()
+    found = Measured()
+    with controlled(trial):
+        one = _module(trial)
+        optimizer, modules = one.configure_optimizers(), [_module(trial) for _ in range(size)]
+        stacked = Stacked(modules, [module.configure_optimizers() for module in modules])
+        batches, begin = [_batch(trial, k) for k in range(size)], time.perf_counter()
+        while not found.packed or (len(found.packed) <= rounds and time.perf_counter() - begin < seconds):
+            found.alone.append(_alone(one, optimizer, batches))
+            found.packed.append(_packed(stacked, batches))
+    begin_at = 1 if len(found.packed) > 1 else 0
+    return Measured(found.alone[begin_at:], found.packed[begin_at:])
+
+
+def _module(trial: Trial) -> RecurrentModule:
+    return RecurrentModule(trial, trial.build_task(), trial.build_cell())
+
+
+def _alone(module: RecurrentModule, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
+    """Seconds of as many updates of one trial as there are batches, from the mean of the first few."""
+    few, begin = batches[: max(2, len(batches) // 4)], time.perf_counter()
+    for batch in few:
+        module.look_back(batch, Tensor.backward, optimizer)
+        optimizer.step()
+    return (time.perf_counter() - begin) * len(batches) / len(few)
+
+
+def _packed(stacked: Stacked, batches: Sequence[Batch]) -> float:
+    """Seconds of one update of all."""
+    trial, begin = stacked.modules[0].trial, time.perf_counter()
+    reach = (None, None) if stacked.task.stream else (trial.bptt_length, trial.bptt_stride)
+    found = stacked.gradient(batches, Windows(*reach, watch=False))
+    assert found is not None
+    found.grads_KN.mul_(1 / (1 + found.grads_KN.norm(dim=1, keepdim=True)))
+    stacked.step({k: trial.learning_rate for k in range(len(batches))}, found.grads_KN)
+    return time.perf_counter() - begin
+
+
+def _batch(trial: Trial, seed: int) -> Batch:
+    """A batch of random numbers that has the shape of the trial's."""
+    task, generator = trial.build_task(), torch.Generator().manual_seed(seed)
+    shape, rows = task.shape, trial.batch_size
+    steps = (trial.bptt_length or shape.steps) if task.stream else shape.steps
+    columns = (shape.columns,) if shape.columns > 1 else ()
+    if shape.vocabulary:
+        inputs = torch.randint(shape.vocabulary, (rows, steps, *columns), generator=generator)
+    else:
+        inputs = torch.randn(rows, steps, shape.features, generator=generator)
+    answers = (rows, steps) if task.mapping == "many-to-many" else (rows,)
+    if task.objective == "cross-entropy":
+        targets = torch.randint(shape.outputs, answers, generator=generator)
+    else:
+        targets = torch.rand(*answers, shape.outputs, generator=generator)
+    resets = torch.zeros(rows, dtype=torch.bool) if task.stream else None
+    return Batch(inputs, targets, torch.full((rows,), steps), resets)

@@ -1,0 +1,99 @@
+"""Which trials train together, and which by themselves and why. No torch: a plan is made before anything heavy."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from harness.errors import Fault, UserError
+from harness.trial import CLIPPING, Trial
+
+MOST = 16
+"""Trials of a pack under `auto`: measured, more of them win little and hold more memory."""
+OWN = {"seed", "learning_rate", "schedule", "weight_decay", "select", "shuffled_targets", *CLIPPING}
+"""Settings in which the trials of a pack may differ."""
+Gain = Callable[[Trial, int], float]
+"""How many times as fast so many trials of this shape train packed as one by one."""
+WORTH = 1.1
+"""A gain below this is none: calibration is as sure as that."""
+
+
+class Plan(NamedTuple):
+    """Trials in packs, of one or more each, in order; and what to tell of it."""
+
+    packs: list[list[Trial]]
+    told: list[str]
+
+
+def asked(pack: str) -> int | None:
+    """Return the most trials of a pack: None for `auto`, 1 for `off`. Raises UserError."""
+    if pack in ("auto", "off"):
+        return None if pack == "auto" else 1
+    if not pack.isdecimal() or not 1 < int(pack) <= 4_096:
+        allowed = "auto, off, or the most trials of a pack, 2 to 4096"
+        raise UserError(Fault(f"--pack: {pack!r}", allowed=allowed, remedy="--pack auto"))
+    return int(pack)
+
+
+def alone(trial: Trial) -> str:
+    """Return why a trial cannot share an update with others; "" where it can."""
+    task = trial.build_task()
+    if task.written:
+        return "a decoder writes the answer step by step"
+    if task.over_steps:
+        return "the loss is over all steps of a sequence together"
+    if trial.dropout or trial.input_dropout or trial.output_dropout:
+        return "dropout draws from the generator of one trial"
+    if trial.precision not in ("float32", "float64"):
+        return f"precision is {trial.precision}"
+    usual = task.usual(trial.batch_size, trial.batching == "by-length")
+    if usual.read < usual.read_padded and not task.stream:
+        return "sequences differ in length"
+    return ""
+
+
+def shape_of(trial: Trial) -> str:
+    """Return one text for trials that can be one program."""
+    trial = trial.normalised()
+    settings = {name: value for name, value in trial.model_dump(mode="json").items() if name not in OWN}
+    settings["cell"] = {name: v for name, v in trial.cell.items() if name not in trial.build_cell().starts}
+    return json.dumps(settings, sort_keys=True)
+
+
+def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain) -> Plan:
+    """Put trials into packs of at most `most`; None: of up to MOST where there is a `gain`, and no more than leave each
+    of `workers` something to do."""
+    if most == 1:
+        return Plan([[trial] for trial in trials], [])
+    groups: dict[str, list[Trial]] = {}
+    why: Counter[str] = Counter()
+    for trial in trials:
+        reason = alone(trial)
+        why[reason] += bool(reason)
+        groups.setdefault(trial.id if reason else shape_of(trial), []).append(trial)
+    packs: list[list[Trial]] = []
+    for members in groups.values():
+        size = min(most, len(members)) if most else min(MOST, math.ceil(len(members) / workers))
+        if most is None and size > 1 and (times := gain(members[0], size)) < WORTH:
+            why[f"{members[0].cell['name']}, {size} at once: {times:.2f} times as fast"] += len(members)
+            size = 1
+        packs += _even(members, size)
+    return Plan(packs, _told(packs, why))
+
+
+def _even(members: Sequence[Trial], size: int) -> list[list[Trial]]:
+    """Cut into as few parts of at most `size` as there must be, all about equally large."""
+    count = math.ceil(len(members) / size)
+    edges = [round(len(members) * i / count) for i in range(count + 1)]
+    return [list(members[a:b]) for a, b in pairwise(edges)]
+
+
+def _told(packs: Sequence[Sequence[Trial]], why: Counter[str]) -> list[str]:
+    together = [len(pack) for pack in packs if len(pack) > 1]
+    packs_of = "1 pack of" if len(together) == 1 else f"{len(together)} packs of up to"
+    lines = [f"{sum(together)} trials train in {packs_of} {max(together)}"] if together else []
+    return lines + [f"{count} trials train by themselves: {reason}" for reason, count in why.items() if count]

@@ -1,0 +1,59 @@
+"""run_pack: Trials of one shape in, their Records out, trained as one program and evaluated each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness.data.groups import Groups
+from harness.engine import Begun, begin, blank, controlled, make_trainer, observed, train, whole
+from harness.keeper import Keeper
+from harness.models import weights
+from harness.pack.beside import Batches, Evaluations, Members
+from harness.pack.module import Pack
+from harness.record import Record
+from harness.trial import Trial
+
+Finished = Callable[[Trial, Record, bytes], None]
+"""Takes a trial's record and, of one that ended well, its trained weights as a file."""
+
+
+def run_pack(trials: Sequence[Trial], benchmark: str, keepers: Sequence[Keeper], finished: Finished) -> None:
+    """Train trials of one shape (plan.py) side by side, and tell `finished` of each as it ends.
+
+    Those that stand at one update go on together: after a kill between two checkpoints there may be two such groups.
+    Raises Paused where a stop was asked for; then every trial that trained is at a checkpoint. What is not one trial's
+    fault but the pack's is raised as well: each trial can still be run by itself, from its own checkpoint.
+    """
+    normalised = [trial.normalised() for trial in trials]
+    try:
+        with controlled(normalised[0]):
+            begun = [begin(trial) for trial in normalised]
+            places: dict[tuple[int, int], list[int]] = {}
+            for place, (each, keeper) in enumerate(zip(begun, keepers, strict=True)):
+                done = keeper.open(each.course, each.data_sha256)
+                places.setdefault((len(each.course.loader), done), []).append(place)
+            for (_, done), members in places.items():
+                found = _train([begun[p] for p in members], [keepers[p] for p in members], done)
+                for place, fields in zip(members, found, strict=True):
+                    keeper, model = keepers[place], begun[place].course.module.model
+                    keeper.close()
+                    record = blank(normalised[place], benchmark).replace(**fields)
+                    times = {"seconds": keeper.seconds, "attempts": keeper.attempts, "started": keeper.started}
+                    trained = weights.packed(model) if record.status == "ok" else b""
+                    finished(trials[place], record.replace(**times), trained)
+    finally:
+        for keeper in keepers:
+            keeper.close()
+
+
+def _train(begun: Sequence[Begun], keepers: Sequence[Keeper], done: int) -> list[dict[str, Any]]:
+    """Train a pack of which `done` updates were made before; return what was observed of each trial."""
+    if len(begun) == 1:
+        return [train(begun[0], keepers[0], done)]
+    pack = Pack([each.course for each in begun], keepers)
+    groups = Groups(Batches(pack), begun[0].course.module.trial.evaluations, done)
+    valid = Evaluations(pack, [whole(each.course.module.task, each.data["valid"]) for each in begun])
+    make_trainer([], groups, [Members(pack)]).fit(pack, groups, valid)
+    kernel = f"batched products, {len(begun)} trials"
+    return [observed(each, make_trainer(each.course.probes, groups), kernel) for each in begun]
