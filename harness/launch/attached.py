@@ -10,13 +10,15 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from harness import files, machine
 from harness.errors import Fault, UserError
+from harness.launch.head import watched
+from harness.stop import Stop
 
 ANSWER = 120.0
 """Seconds in which a node must tell of itself; it starts a process and imports the package for that."""
@@ -25,25 +27,34 @@ LIKE = ("python", "torch", "pytorch-lightning", "ray", "numpy")
 
 
 @contextmanager
-def attached(folder: Path, threads: int) -> Iterator[str]:
+def attached(
+    folder: Path, threads: int, stop: Stop | None = None, farewell: Callable[[str], object] = print
+) -> Iterator[str]:
     """Join the cluster of the job around this process; yield a scratch folder below `folder`, which all nodes share.
 
-    Raises UserError outside a job, or where a node that could run a trial of `threads` does not suit.
+    Raises UserError outside a job, or where a node that could run a trial of `threads` does not suit. Where the head
+    goes away, trials are asked to `stop`, and this process ends after a `farewell(why)`.
     """
-    with joined():
+    with joined() as address:
         check(survey(folder), threads)
         scratch = folder / f".tune-{secrets.token_hex(4)}"
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         files.make_folder(scratch)
+
+        def leave(why: str) -> None:
+            shutil.rmtree(scratch, ignore_errors=True)
+            farewell(why)
+
         try:
-            yield str(scratch)
+            with watched(address, stop, leave):
+                yield str(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
-def joined() -> Iterator[None]:
-    """Join the cluster that Ray Jobs name, never another one that happens to run here."""
+def joined() -> Iterator[str]:
+    """Join the cluster that Ray Jobs name, never another one that happens to run here; yield its address."""
     address = os.environ.get("RAY_ADDRESS", "")
     if not address or "://" in address:
         what = "not inside a Ray job: RAY_ADDRESS names no cluster"
@@ -56,7 +67,7 @@ def joined() -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=True)
         signal.signal(signal.SIGTERM, handler)  # Ray's own would abort the command without a word
-        yield
+        yield address
     except ConnectionError as error:
         raise UserError(Fault(f"no cluster at {address}: {error}", "RAY_ADDRESS")) from None
     finally:

@@ -75,6 +75,9 @@ class Display(Protocol):
     def finished(self, trial: Trial, status: str, seconds: float) -> None:
         """A trial has its record."""
 
+    def say(self, text: str) -> None:
+        """Something that the user must read."""
+
 
 class Launcher(Protocol):
     """Runs trials that have no record yet, those of a pack side by side. All of them have one when it returns."""

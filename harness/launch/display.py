@@ -65,6 +65,10 @@ class TrialProgress:
             self.bar.advance(self.task)
         self._update()
 
+    def say(self, text: str) -> None:
+        """Print lines of text, above the bar if there is one."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def sentence(self) -> str:
         """Return the state in words."""
         done = sum(self.counts.values())

@@ -37,7 +37,14 @@ def launch(packs: Sequence[Sequence[Trial]], target: Target, display: Display, m
     """Run every pack with `max_concurrent` at once, on a local Ray or the cluster of the job around this process."""
     trials = [trial for pack in packs for trial in pack]
     threads = max(trial.threads for trial in trials)
-    place = attached(target.folder, threads) if target.nodes else _local_ray(max_concurrent * threads)
+
+    def farewell(why: str) -> None:
+        done = len({trial.id for trial in trials} & target.stored())
+        display.say(f"error: {why}; {done} of the {len(trials)} trials that were left are stored\n"
+                    "  try: start the head again; the same command then goes on")  # fmt: skip
+
+    there = target.nodes
+    place = attached(target.folder, threads, target.stop, farewell) if there else _local_ray(max_concurrent * threads)
     with place as folder:
         target = replace(target, shared=folder if target.nodes else "")
         left = packs
