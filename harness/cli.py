@@ -13,23 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from harness import cli_compare, cli_data, cli_jobs, cli_plan, cli_wandb
-from harness.errors import Fault, HarnessError, Stopped, UserError
+from harness import cli_compare, cli_data, cli_jobs, cli_plan, cli_report, cli_wandb
+from harness.cli_report import Results, Set, written
+from harness.errors import HarnessError, Stopped, UserError
 from harness.resume import resumable
 from harness.sample import Request, sampled
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.claims import Claim
-    from harness.match import Matched
-    from harness.record import Record
-    from harness.trial import Trial
 
 app = typer.Typer(
     name="harness",
@@ -39,6 +32,8 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(cli_data.app, name="data")
 app.add_typer(cli_wandb.app, name="wandb")
+app.command()(cli_report.report)
+app.command()(cli_report.compact)
 app.command()(cli_compare.compare)
 app.command()(cli_plan.plan)
 for verb in cli_jobs.VERBS:
@@ -70,11 +65,6 @@ class Wandb(StrEnum):
 
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="a benchmark: a YAML file", show_default=False)]
-Set = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="replace a setting in every grid; may be given again"),
-]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="folder of records and reports")]
 
 
 @app.callback(invoke_without_command=True)
@@ -136,46 +126,14 @@ def run(
     benchmark = spec.load(file, set_)
     from rich.console import Console
 
-    from harness import launch
+    from harness import launch, store
 
     with resumable(benchmark, results, on is Where.cluster) as stop:
         console, how = Console(), (weights, checkpoint_seconds, stop, pack)
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.trials)
-        _report(console, *about, folder, benchmark.claims, benchmark.matched)
-
-
-@app.command()
-def report(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|FOLDER", help="a benchmark, or its folder of records", show_default=False)
-    ],
-    set_: Set = [],  # noqa: B006
-    results: Results = Path("results"),
-) -> None:
-    """Write the report of what is stored, from every machine; nothing is trained."""
-    from rich.console import Console
-
-    from harness import spec, store
-
-    folder = Path(file)
-    if os.path.isdir(file):
-        if set_:
-            raise UserError(Fault("--set needs a benchmark file", where=file, remedy="harness report FILE --set ..."))
-        name, question, trials = folder.resolve().name, "", None
-        claims: tuple[Claim, ...] = ()
-        matched: tuple[Matched, ...] = ()
-        records = store.open_folder(folder)
-    else:
-        benchmark = spec.load(file, set_)
-        name, question, trials = benchmark.report_name, benchmark.question, benchmark.trials
-        claims, matched = benchmark.claims, benchmark.matched
-        folder, wanted = results / benchmark.name, {trial.id for trial in trials}
-        records = [record for record in store.open_folder(folder) if record.trial_id in wanted]
-    if not records:
-        raise UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
-    _report(Console(), name, question, records, trials, folder, claims, matched)
+        written(console, *about, folder, benchmark.claims, benchmark.matched, store.whole(folder))
 
 
 @app.command()
@@ -194,26 +152,6 @@ def sample(
 ) -> None:
     """Put something to a trained trial: complete, answer, translate, tag, draw; or see a few test examples."""
     _echo(sampled(record, results, Request(input_, prompt, index, length, temperature, seed, count, beam_width, out)))
-
-
-def _report(
-    console: Console,
-    name: str,
-    question: str,
-    records: Sequence[Record],
-    trials: Sequence[Trial] | None,
-    folder: Path,
-    claims: Sequence[Claim],
-    matched: Sequence[Matched],
-) -> NoReturn:
-    """Print and write the report; end with 5 if a trial did not end well."""
-    from harness import report
-
-    written = report.write(name, question, records, trials, folder, claims, matched)
-    report.show(console, name, question, records, trials, claims, matched)
-    for path in written.values():
-        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if all(record.status == "ok" for record in records) else 5)
 
 
 def _echo(lines: Iterator[str]) -> None:

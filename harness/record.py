@@ -9,16 +9,18 @@ import dataclasses
 import json
 import math
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from harness.metrics import METRICS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: the first. 2: segments (segments.py), and what a machine can do at best beside what a trial did."""
 Status = Literal["ok", "diverged", "failed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One row: a trial and all that was observed of it. Times vary; everything else repeats bit for bit."""
 
@@ -90,6 +92,19 @@ class Record:
     warmup_updates: int = 0
     train_seconds: float = math.nan
     seconds: float = math.nan
+    padding_share: float = math.nan
+    peak_memory_bytes: int = 0  # of the process, libraries included; 0: not known
+    # how near the machine's best: floors of an update (harness/efficiency.py), measured in the same process
+    flops_per_token: float = math.nan
+    bytes_per_update: float = math.nan
+    steps_per_update: float = math.nan  # one after the other
+    limit_flops_per_second: float = math.nan
+    limit_bytes_per_second: float = math.nan
+    limit_step_seconds: float = math.nan
+    limits_measured: str = ""  # UTC, ISO 8601
+    bound: str = ""  # the floor that binds: compute, bandwidth or latency
+    times_floor: float = math.nan
+    mfu: float = math.nan
     attempts: int = 1  # starts of the trial: more than one where it went on from a checkpoint
     # where it comes from
     data_sha256: str = ""
@@ -123,9 +138,22 @@ class Record:
 
 
 TIMED = frozenset(
-    {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts"}
+    {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound"}
+    | {"limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
     | {m.name for m in METRICS.values() if m.timed}
 )
+
+
+RAW = frozenset(
+    {"update_seconds", "gradient_norms", "gradient_by_lag_by_layer", "curve_tokens", "curve_train_loss", "traceback",
+     "samples"}
+)  # fmt: skip
+"""Fields that no table shows, and most of a record's bytes."""
+
+
+def reads(claims: Sequence[object] = ()) -> frozenset[str]:
+    """Return the fields of a record that a report reads; claims may measure the raw times too."""
+    return frozenset(f.name for f in fields(Record)) - RAW | ({"update_seconds"} if claims else set())
 
 
 def arrow_schema() -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import store
+from harness import folder, store
 from harness.errors import DamagedStore, Fault, UserError
 from harness.metrics import METRICS
 from harness.report.words import in_lines, number, verbatim
@@ -71,8 +71,9 @@ def sampled(named: str, results: Path, request: Request) -> Iterator[str]:
 def find(named: str, results: Path) -> Path:
     """Return the file of a record, by its path or the beginning of its trial's id. Raises UserError."""
     given = Path(named)
-    if given.is_file():
-        return given if given.suffix == SUFFIX else given.with_suffix(SUFFIX)
+    record = given.with_suffix(SUFFIX)
+    if given.is_file() or record.stem in folder.places(record.parent):
+        return record
     remedy = "harness run FILE trains one; `ls results/*/*/*.parquet` names those that are stored"
     found = store.find(results, named) if "/" not in named else []
     if not found:

@@ -2,29 +2,25 @@
 
 Beside it lies `<trial id>.weights`, what was trained: an ordinary file of torch's, named by the record's hash of it.
 The store is the truth of what was run: a trial whose record exists is not run again, and reports read nothing else.
+Many records move into segments (segments.py, compact.py); whoever asks the store does not notice.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from harness import files, sealed
-from harness.errors import DamagedStore, Fault, Stopped, UserError
-from harness.record import SCHEMA_VERSION, Record, arrow_schema
+from harness import files, folder, rows, segments
+from harness.errors import Fault, Stopped, UserError
+from harness.record import Record
+from harness.rows import SUFFIX
 
-SUFFIX, WEIGHTS, CHECKPOINT = ".parquet", ".weights", ".checkpoint"
+WEIGHTS, CHECKPOINT = ".weights", ".checkpoint"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_LISTED = 10
-
-
-class NewerSchema(ValueError):
-    """A record written by a newer harness."""
 
 
 class Store:
@@ -47,11 +43,15 @@ class Store:
 
     def has(self, trial_id: str) -> bool:
         """Return whether the record of a trial is stored."""
-        return self.path(trial_id).exists()
+        return self.path(trial_id).exists() or trial_id in folder.places(self.folder)
 
     def ids(self) -> set[str]:
         """Return the ids of all stored trials."""
-        return {path.name.removesuffix(SUFFIX) for path in _record_files(self.folder)}
+        return {path.name.removesuffix(SUFFIX) for path in self.loose()} | folder.places(self.folder).keys()
+
+    def loose(self) -> list[Path]:
+        """Return the records that have a file of their own, sorted."""
+        return folder.loose(self.folder)
 
     def write(self, record: Record) -> bool:
         """Store a record for good and return True; False if one of that trial is stored already, which then stays.
@@ -59,7 +59,9 @@ class Store:
         Raises Stopped where the disk is full or fails; nothing is left half-written.
         """
         path = self.path(record.trial_id)
-        data = encode(record)
+        data = rows.encode(record)
+        if record.trial_id in folder.places(self.folder):
+            return False
         with files.explained(f"the record of trial {record.trial_id}", path.parent):
             return files.publish(path, data)
 
@@ -86,13 +88,12 @@ class Store:
 
     def read(self, trial_id: str) -> Record:
         """Return the record of a stored trial. Raises DamagedStore, and KeyError where there is none."""
-        if not self.has(trial_id):
-            raise KeyError(trial_id)
-        return _read_files([self.path(trial_id)])[0]
+        return folder.records([self.path(trial_id)])[0]
 
-    def read_all(self) -> list[Record]:
-        """Return every record, sorted by trial id. Raises DamagedStore naming all files that are damaged."""
-        return _read_files(_record_files(self.folder))
+    def read_all(self, columns: Collection[str] | None = None, ids: Collection[str] | None = None) -> list[Record]:
+        """Return every record, or those in `ids`, sorted by trial id; of `columns` only, where some are named. Raises
+        DamagedStore naming all files that are damaged."""
+        return folder.read([self.folder], columns, ids)
 
     @contextmanager
     def claim(
@@ -134,104 +135,44 @@ class Store:
             ) from err
 
 
-def open_folder(path: Path) -> list[Record]:
+def open_folder(path: Path, columns: Collection[str] | None = None) -> list[Record]:
     """Return every record of a benchmark's folder (results/<benchmark>), over all fingerprints.
 
-    A folder of one fingerprint works too. Raises UserError where there is no such folder, DamagedStore as `read_all`.
+    A folder of one fingerprint works too. `columns`: fields to read; others have their defaults. Raises UserError where
+    there is no such folder, DamagedStore as `read_all`.
     """
     path = Path(path)
     if not path.is_dir():
         raise UserError(Fault(f"no results at {path}", remedy="harness run a benchmark first, or check the path"))
-    below = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    return _read_files([file for folder in [path, *below] for file in _record_files(folder)])
+    below = sorted(place for place in path.iterdir() if place.is_dir() and not place.name.startswith("."))
+    return folder.read([path, *(place for place in below if place.name != segments.FOLDER)], columns)
 
 
 def read_file(path: Path) -> Record:
-    """Return the record in a file. Raises DamagedStore."""
-    return _read_files([path])[0]
+    """Return the record in a file, or what was in it before it moved into a segment. Raises DamagedStore, and KeyError
+    where there is none."""
+    return folder.records([path])[0]
+
+
+def whole(path: Path) -> Callable[[Record], Record]:
+    """Return how a record of `open_folder(path, columns)` is read again, with all its fields."""
+
+    @cache
+    def read(trial_id: str, fingerprint: str) -> Record:
+        return read_file(next(place for place in (path / fingerprint, path) if place.is_dir()) / (trial_id + SUFFIX))
+
+    return lambda record: read(record.trial_id, record.fingerprint)
 
 
 def find(root: Path, prefix: str) -> list[Path]:
-    """Return the files below a results folder of the trials whose id begins so, over all benchmarks and machines."""
-    return sorted(path for path in Path(root).glob(f"*/*/*{SUFFIX}") if path.name.startswith(prefix)) if prefix else []
-
-
-def encode(record: Record) -> bytes:
-    """Return a record as the bytes of its file."""
-    import pyarrow as pa
-
-    row = {key: _storable(value) for key, value in record.plain().items()}
-    return sealed.pack(pa.Table.from_pylist([row], schema=arrow_schema()))
-
-
-def decode(data: bytes) -> Any:
-    """Return the one-row table in a record's file. Raises ValueError, saying what is wrong with it."""
-    table = sealed.unpack(data)
-    found = table["schema_version"][0].as_py()
-    if found > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"has schema version {found}, newer than {SCHEMA_VERSION}, the newest that this harness reads"
-        )
-    return table
-
-
-def _read_files(paths: list[Path]) -> list[Record]:
-    """Read many one-row files in threads; every damaged one is named before anything is raised."""
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(_read_file, paths))
-    damaged = [f"{path} {table}" for path, table in zip(paths, found, strict=True) if isinstance(table, str)]
-    if damaged:
-        more = [f"and {len(damaged) - _LISTED} more"] if len(damaged) > _LISTED else []
-        raise DamagedStore("\n".join(damaged[:_LISTED] + more))
-    return [_record(row) for row in _rows(found)]
-
-
-def _read_file(path: Path) -> Any:
-    """Return the table in a file, or what is wrong with it and what to do, as text."""
-    import pyarrow as pa
-
-    remedy = f"\n  try: rm '{path}'; the same command then repeats that trial"
-    try:
-        table = decode(path.read_bytes())
-    except NewerSchema as err:
-        return f"{err}\n  try: update harness"
-    except (ValueError, pa.ArrowException) as err:
-        return f"{err}{remedy}"
-    except OSError as err:
-        return f"cannot be read: {err.strerror or err}"
-    holds = table["trial_id"][0].as_py()
-    return table if holds == path.name.removesuffix(SUFFIX) else f"holds the record of trial {holds}{remedy}"
-
-
-def _rows(tables: list[Any]) -> list[dict[str, Any]]:
-    """Return the row of each table, in order. Tables of one schema version are turned into Python at once."""
-    import pyarrow as pa
-
-    alike: dict[tuple[str, ...], list[int]] = {}
-    for position, table in enumerate(tables):
-        alike.setdefault(tuple(table.column_names), []).append(position)
-    rows: dict[int, dict[str, Any]] = {}
-    for positions in alike.values():
-        rows |= zip(positions, pa.concat_tables([tables[p] for p in positions]).to_pylist(), strict=True)
-    return [rows[position] for position in range(len(tables))]
-
-
-def _record(row: dict[str, Any]) -> Record:
-    """Return a stored row as a Record of today's schema: fields that came later have their default."""
-    return Record.from_plain(row | {"schema_version": SCHEMA_VERSION})
-
-
-def _storable(value: Any) -> Any:
-    """Return a value that Arrow takes: text with half a surrogate pair, from an odd file name, is escaped."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def _record_files(folder: Path) -> list[Path]:
-    """Return the records in a folder, sorted; temporary files and whatever else lies there is left out."""
-    if not folder.is_dir():
+    """Return the files below a results folder of the trials whose id begins so, over all benchmarks and machines; those
+    in segments as the files that they had."""
+    if not prefix:
         return []
-    names = [name for name in os.listdir(folder) if name.endswith(SUFFIX) and not name.startswith(".")]
-    return [folder / name for name in sorted(names)]
+    found = {path for path in Path(root).glob(f"*/*/[!.]*{SUFFIX}") if path.name != segments.MARKER}
+    for place in Path(root).glob(f"*/*/{segments.FOLDER}"):
+        found |= {place.parent / (trial_id + SUFFIX) for trial_id in folder.places(place.parent)}
+    return sorted(path for path in found if path.name.startswith(prefix))
 
 
 def _check_name(name: str) -> str:

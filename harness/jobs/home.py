@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import files, store
+from harness import files, segments, store
 from harness.errors import DamagedStore, Fault, UserError
 from harness.jobs.cluster import Cluster
 
@@ -64,16 +64,29 @@ def _take(path: Path, to: Path, came: Fetched) -> None:
             files.replace(to, data)
             return
         try:
-            store.read_file(path)
+            count = _records(path)
         except DamagedStore as error:
             came.damaged.append(str(error))
             return
         if files.publish(to, data):
-            came.records += 1
+            came.records += count
         elif to.read_bytes() == data:
             came.there += 1
         else:
             came.kept.append(str(to))
+
+
+def _records(path: Path) -> int:
+    """Return how many records a file holds. Raises DamagedStore if it is not whole."""
+    if path.name == segments.MARKER:
+        return 0
+    if path.parent.name != segments.FOLDER:
+        store.read_file(path)
+        return 1
+    table = segments.read(path, ())
+    if isinstance(table, str):
+        raise DamagedStore(table)
+    return len(table)
 
 
 @contextmanager

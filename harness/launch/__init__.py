@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness import machine
+from harness.compact import AT_ONCE, batched, compact
 from harness.pack.plan import asked, plan
-from harness.record import Record
+from harness.record import Record, reads
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,8 @@ def run(
     stop: Stop | None = None,
     pack: str = "off",
 ) -> list[Record]:
-    """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order.
+    """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order, with
+    the fields that a report reads.
 
     `on`: "tune" (a local Ray of our own), "inline" (this process) or "cluster" (that of the Ray job around this
     process). `max_concurrent`: trials at once, by default as many as there are CPUs for their threads. `wandb`: whether
@@ -71,10 +73,17 @@ def run(
         if todo:
             _tell(console, store, todo)
             _launch(todo, len(benchmark.trials) - len(todo), target, console, on, max_concurrent, most)
-        records = [(target.holding(trial.id) or store).read(trial.id) for trial in benchmark.trials]
-        if mirrored:
-            mirror(records, target.folder, say)  # a run that a kill or a fault left out is written now
-    return records
+        _compact(target)
+        ids = [trial.id for trial in benchmark.trials]
+        if mirrored:  # a run that a kill or a fault left out is written now
+            mirror((r for part in batched(ids) for r in target.records(part)), target.folder, say)
+    return target.records(ids, reads(benchmark.claims))
+
+
+def _compact(target: Target) -> None:
+    """Where many records have a file each, move them into segments: reports then take seconds."""
+    for store in target.stores():
+        compact(store, least=AT_ONCE)
 
 
 def _launch(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +60,16 @@ class Target:
     def holding(self, trial_id: str) -> Store | None:
         """Return the store that has the record of a trial."""
         return next((store for store in self.stores() if store.has(trial_id)), None)
+
+    def records(self, ids: Sequence[str], columns: Collection[str] | None = None) -> list[Record]:
+        """Return the records of trials in their order, with the fields named in `columns`, or all; of a trial that
+        several kinds of node have, this machine's, or the first. Raises KeyError where there is none."""
+        found: dict[str, Record] = {}
+        for store in self.stores():
+            lacking = set(ids) - found.keys()
+            for record in store.read_all(columns, lacking) if lacking else ():
+                found.setdefault(record.trial_id, record)
+        return [found[trial_id] for trial_id in ids]
 
     @property
     def folder(self) -> Path:
@@ -194,13 +205,14 @@ def _go_on(target: Target, holder: str) -> None:
         raise Paused(f"stopped while {holder} ran the trial")
 
 
-def mirror(records: Sequence[Record], folder: Path, say: Callable[[str], object] | None = None) -> None:
+def mirror(records: Iterable[Record], folder: Path, say: Callable[[str], object] | None = None) -> None:
     """Write the W&B runs that are not there. W&B is a mirror: whatever goes wrong there costs no result and is said
     once, to `say`."""
     from harness import tracking
 
     faults: list[tuple[Record, Exception]] = []
-    for record in tracking.missing(records, folder):
+    count = itertools.count()
+    for record in tracking.missing((record for record, _ in zip(records, count, strict=False)), folder):
         try:
             tracking.publish(record, folder)
         except Exception as error:  # any fault of a third party's tool, none of which may lose a trial
@@ -208,4 +220,4 @@ def mirror(records: Sequence[Record], folder: Path, say: Callable[[str], object]
     if faults and say:
         first, fault = faults[0]
         what = redact.text(f"{type(fault).__name__}: {fault}")
-        say(f"warning: no W&B run for {len(faults)} of {len(records)} trials, {first.trial_id} the first: {what}")
+        say(f"warning: no W&B run for {len(faults)} of {next(count)} trials, {first.trial_id} the first: {what}")

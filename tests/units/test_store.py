@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.record import Record, arrow_schema
-from harness.store import Store, decode, encode, open_folder
+from harness.rows import decode, encode
+from harness.store import Store, open_folder
 
 ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 

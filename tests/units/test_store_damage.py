@@ -9,7 +9,8 @@ import pytest
 from harness import sealed
 from harness.errors import DamagedStore
 from harness.record import SCHEMA_VERSION
-from harness.store import Store, decode, encode, open_folder
+from harness.rows import decode, encode
+from harness.store import Store, open_folder
 
 ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 

@@ -155,7 +155,8 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, run_python, how):
 KILLED_AT_CALL = """
     import os, signal, sys
     from harness.record import Record
-    from harness.store import Store, encode
+    from harness.rows import encode
+    from harness.store import Store
     record = Record("0" * 16, "quick", "", "", "", 0, "ok", gradient_norms=[0.1] * 1000)
     encode(record)
     def armed(real, left):
