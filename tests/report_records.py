@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from harness.record import Record
-from harness.report import show, to_csv, to_markdown
+from harness.report import make, show, to_csv, to_markdown
 from harness.report.build import build
 from harness.stability import decay, verdict
 from harness.trial import Trial
@@ -31,6 +31,15 @@ KERNELS = {"elman": "ATen loop", "gru": "ATen loop", "lstm": "oneDNN fused", "fe
 SPEEDS = {"elman": 61_000, "gru": 24_500, "lstm": 41_000, "feedforward": 240_000}
 SCORES = {"elman": 0.62, "gru": 0.93, "lstm": 0.915, "feedforward": 0.28}
 RATES = {"elman": 0.86, "gru": 0.985, "lstm": 0.965, "feedforward": 1.0}
+
+
+LIMITS = {
+    "flops_per_token": 1e5, "bytes_per_update": 1e6, "steps_per_update": 128.0, "limit_flops_per_second": 5e10,
+    "limit_bytes_per_second": 1e10, "limit_step_seconds": 5e-6, "limits_measured": "2026-11-26T00:00:00+00:00",
+    "bound": "latency", "times_floor": 1.7, "mfu": 0.031, "padding_share": 0.25, "peak_memory_bytes": 300 << 20,
+    "padded_tokens": 1_000_000, "activation_bytes": 1 << 20,
+}  # fmt: skip
+"""What a record says of its machine's limits, all equal."""
 
 
 def grid(seeds: int = 3, cells: tuple[str, ...] = ("elman", "gru", "lstm", "feedforward")) -> list[Trial]:
@@ -143,6 +152,6 @@ def rows_of(records: list[Record], expected: list[Trial] | None = None) -> list[
 def told(records: list[Record], expected: list[Trial] | None) -> dict[str, str]:
     """A report as Markdown and in a terminal of 120 columns, without its drawings: they take longest."""
     console = Console(width=120, file=io.StringIO())
-    show(console, "quick", "Which cell?", records, expected)
+    show(console, make("quick", "Which cell?", records, expected))
     markdown = to_markdown.render(build("quick", "Which cell?", records, expected))
     return {"md": markdown, "terminal": console.file.getvalue()}  # type: ignore[attr-defined]

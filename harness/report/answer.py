@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from harness.report.compared import Compared, compare
-from harness.report.table import MachineTable, TaskGroup
+from harness.report.table import MachineTable, TaskGroup, once
 from harness.report.words import direction, interval, listing, number, sentence
 
 ENOUGH = 6
@@ -25,6 +25,7 @@ class Answer:
         return f"{self.task}: {self.lead} {self.rest}".strip()
 
 
+@once
 def answers(table: MachineTable) -> list[Answer]:
     """Return one answer for each task of a machine."""
     return [_answer(group) for group in table.groups]
@@ -37,7 +38,8 @@ def _answer(group: TaskGroup) -> Answer:
         return Answer(group.name, "no variant has a score for more than half of its trials.", "Nothing can be ranked.")
     shown = interval(best.score, form, best.lost)
     floor = f"the floor, {number(best.floor, form)}"
-    lead = f"the best median {title} is {shown} by {best.label} ({direction(group.higher_is_better)})."
+    by = "on the validation split" if not math.isnan(best.valid) else "by test scores, for want of others"
+    lead = f"best {by} is {best.label}: median {title} {shown} ({direction(group.higher_is_better)})."
     beaten = [row.beats_floor for row in group.rows]
     if beaten and not any(beaten) and False in beaten:
         lead = f"no variant is better than {floor} with its whole interval. {lead[0].upper()}{lead[1:]}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from harness.claims import Claim, Finding, judge
@@ -16,6 +17,10 @@ from harness.trial import Trial
 
 if TYPE_CHECKING:
     from harness.match import Matched
+
+
+def _as_it_is(record: Record) -> Record:
+    return record
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Report:
     left_out: list[str]
     claims: Sequence[Claim] = ()
     matched: Sequence[Matched] = ()
+    whole: Callable[[Record], Record] = _as_it_is
+    """Reads all fields of a record of which only those that tables show were read."""
 
     @property
     def records(self) -> list[Record]:
@@ -43,7 +50,8 @@ class Report:
         line = f"{of or plural(self.stored, 'trial')} stored"
         if not self.stored:
             return f"{line}: nothing to compare yet."
-        ends = [f"{sum(r.status == s for r in self.records)} {s}" for s in ("ok", "diverged", "failed")]
+        counts = Counter(record.status for record in self.records)
+        ends = [f"{counts[status]} {status}" for status in ("ok", "diverged", "failed")]
         unfinished = self.expected is not None and self.stored < self.expected
         return f"{line}: {', '.join(ends)}." + (" Unfinished: what follows may still change." if unfinished else "")
 
@@ -62,7 +70,13 @@ class Report:
 
     def findings(self, table: MachineTable) -> list[Finding]:
         """Return the verdict on each claim, by the records of one machine."""
-        return [judge(claim, table.records) for claim in self.claims]
+        if table.fingerprint not in self._judged:
+            self._judged[table.fingerprint] = [judge(claim, table.records) for claim in self.claims]
+        return self._judged[table.fingerprint]
+
+    @cached_property
+    def _judged(self) -> dict[str, list[Finding]]:
+        return {}
 
     def answers(self, table: MachineTable) -> list[Answer]:
         """Return what the numbers of one machine say, one answer a task."""
@@ -76,6 +90,7 @@ def build(
     expected: Sequence[Trial] | None,
     claims: Sequence[Claim] = (),
     matched: Sequence[Matched] = (),
+    whole: Callable[[Record], Record] = _as_it_is,
 ) -> Report:
     """Sort records by machine, leave out what cannot be trusted or was not asked, and build the tables."""
     every = sorted(records, key=lambda r: (r.task, r.cell, r.trial_id, r.fingerprint, r.started))  # equal bytes again
@@ -101,7 +116,7 @@ def build(
     tables.sort(key=lambda table: (-len(table.records), table.fingerprint))
     stored = len({record.trial_id for record in agreed})
     wanted = None if asked is None else len(asked)
-    return Report(clean(name), clean(question), stored, wanted, tables, notes, claims, matched)
+    return Report(clean(name), clean(question), stored, wanted, tables, notes, claims, matched, whole)
 
 
 def _agreed(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
@@ -111,7 +126,7 @@ def _agreed(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
         found[record.fingerprint, record.trial_id].append(record)
     agreed, conflicts = [], []
     for (_, trial_id), same in found.items():
-        if len({repr(record.without_times()) for record in same}) == 1:
+        if len(same) == 1 or len({repr(record.without_times()) for record in same}) == 1:
             agreed.append(same[0])
         else:
             conflicts.append(trial_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.report.columns import Column, setting_column
-from harness.report.table import MachineTable, Row, TaskGroup
+from harness.report.table import MachineTable, Row, TaskGroup, once
 from harness.report.words import NONE, number, percent
 from harness.stats.paired import Paired, paired
 from harness.stats.power import seeds_needed
@@ -44,6 +44,7 @@ class Compared:
         return "worse" if self.significant else "not significant"
 
 
+@once
 def compare(group: TaskGroup) -> list[Compared]:
     """Return the comparisons of a task's best variant, in the order of its rows.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.record import Record
@@ -12,6 +13,8 @@ from harness.report.words import clean, in_lines, verbatim
 
 MOST_SAMPLES, ENOUGH_LINES = 3, 24
 """Samples of a task, and lines of all of them after which no other one begins."""
+MOST_ASKED = 12
+"""Trials that are looked at, the best first, before a task is said to have no samples."""
 MOST_LINES, MOST_WIDTH = 28, 300
 """Of a text: lines, and characters of a line. A picture of 28 rows is shown whole."""
 PARTS = ("given", "wanted", "got")
@@ -32,16 +35,16 @@ class Samples:
         return f"{self.by}, seed {self.seed}; more by: harness sample {self.trial_id}"
 
 
-def samples(group: TaskGroup) -> Samples | None:
-    """Return samples of the best row's first trial that has some; None where no trial has."""
-    return next(_found(group), None)
+def samples(group: TaskGroup, whole: Callable[[Record], Record]) -> Samples | None:
+    """Return samples of the best row's first trial that has some; None where none of the best few trials has."""
+    return next(_found(group, whole), None)
 
 
-def _found(group: TaskGroup) -> Iterator[Samples]:
-    for row in group.rows:
-        for record in row.records:
-            if record.status == "ok" and (rows := _rows(record)):
-                yield _samples(row, record, rows)
+def _found(group: TaskGroup, whole: Callable[[Record], Record]) -> Iterator[Samples]:
+    ended = ((row, record) for row in group.rows for record in row.records if record.status == "ok")
+    for row, record in itertools.islice(ended, MOST_ASKED):
+        if rows := _rows(whole(record)):
+            yield _samples(row, record, rows)
 
 
 def _samples(row: Row, record: Record, rows: list[dict[str, str]]) -> Samples:

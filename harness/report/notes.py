@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections import Counter
 from typing import Any
 
 from harness.record import Record
 from harness.report.build import Report
 from harness.report.claimed import READING
 from harness.report.columns import statuses
+from harness.report.efficiency import READING as FLOORS
+from harness.report.efficiency import efficiency, unlike
 from harness.report.plot_tries import effort
 from harness.report.published import READING as PUBLISHED
 from harness.report.published import published
 from harness.report.table import MachineTable, Row
 from harness.report.words import NONE, clean, listing, number, plural
 
+MOST_ENDINGS = 50  # lines, one a trial
 LONGEST = 300  # characters of a reason: the traceback stays in the record
 
 
@@ -25,6 +30,8 @@ def reading(table: MachineTable, claims: bool = False) -> list[str]:
     notes = [
         "Score: a trial that diverged or failed counts as the worst, so a median can be lost. Useful tokens per second "
         "and seconds: trials that ended ok. Gradient numbers: every trial that measured them.",
+        "Rows stand in the order of their medians on the validation split, and the first is the best variant, against "
+        "which the others are held: no test score has a say in which it is.",
         "The interval assumes no distribution: it runs between two of the observed values, and its coverage of the "
         "true median is exact." + (" Fewer than 6 seeds cannot reach 95 %." if few else ""),
         "Verdict, the first that holds: diverged (ended so); exploding (|dL/dstate| at the largest lag over 100 times "
@@ -35,18 +42,13 @@ def reading(table: MachineTable, claims: bool = False) -> list[str]:
     notes += [READING] if claims else []
     notes += effort(table)
     notes += [PUBLISHED] if any(map(published, table.groups)) else []
-    kernels = {name for row in table.rows for name in row.kernels}
-    if len(kernels) > 1:
-        notes.append(
-            f"Kernels: {'; '.join(sorted(kernels))}. On a CPU a fused kernel and a loop over steps are not the same "
-            "thing: this column of tokens per second ranks kernels as well as architectures."
-        )
-    return notes
+    notes += [FLOORS] if efficiency(table) else []
+    return notes + [told for group in table.groups if (told := unlike(group))]
 
 
 def troubles(table: MachineTable) -> list[str]:
     """Return what went wrong: every trial that is not ok, and every number that does not add up."""
-    out = [_ended(record, row) for row in table.rows for record in row.records if record.status != "ok"]
+    out = _endings(table)
     for group in table.groups:
         floors = {r.floor for row in group.rows for r in row.records if not math.isnan(r.floor)}
         if len(floors) > 1:
@@ -61,6 +63,17 @@ def troubles(table: MachineTable) -> list[str]:
         out.append(f"Trials of {len(commits)} commits stand in this table: {listing(map(_commit, commits))}.")
     if any(commit.endswith("-dirty") for commit in commits):
         out.append("Some trials ran on code that differs from its commit (-dirty): they cannot be traced to a source.")
+    return out
+
+
+def _endings(table: MachineTable) -> list[str]:
+    """Say how trials ended that are not ok: each of a few, and of many how many ended how, and why most often."""
+    lost = [(record, row) for row in table.rows for record in row.records if record.status != "ok"]
+    out = [_ended(record, row) for record, row in lost[:MOST_ENDINGS]]
+    if rest := lost[MOST_ENDINGS:]:
+        why = Counter(f"{r.status} ({clean(re.sub('[0-9.,]+', '#', r.reason))[:LONGEST]})" for r, _ in rest)
+        told = listing(f"{count:,} {what}" for what, count in why.most_common())
+        out.append(f"{plural(len(rest), 'more trial')} of {len(lost):,} that did not end well: {told}.")
     return out
 
 
@@ -92,7 +105,7 @@ def unfinished(report: Report, table: MachineTable) -> list[str]:
 def origin(table: MachineTable) -> list[tuple[str, str]]:
     """Return (name, value) of the machine, versions, commit, threads and times behind a table."""
     facts = _facts(table.records)
-    threads = sorted({str(r.settings().get("threads", NONE)) for r in table.records})
+    threads = sorted({str(row.variant.settings.get("threads", NONE)) for row in table.rows})
     days = sorted(r.started for r in table.records if r.started)
     data = sorted({f"{clean(r.task)} {r.data_sha256[:12]}" for r in table.records if r.data_sha256})
     out = [

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _height(rows: list[Row]) -> float:
+def height(rows: list[Row]) -> float:
+    """Inches of a figure with a line for each row."""
     return 1.15 + 0.24 * len(rows)
 
 
-def _by_row(axes: Axes, rows: list[Row]) -> None:
+def by_row(axes: Axes, rows: list[Row]) -> None:
     """Give every variant a line of its own, the first on top."""
     axes.set_yticks(range(len(rows)), [short(row.label) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -56,7 +57,7 @@ def score(group: TaskGroup, rows: list[Row], looks: Looks) -> Plot | None:
             axes.axvline(group.floor, color=INK, linewidth=1, linestyle=(0, (4, 3)))
             axes.annotate("floor", (group.floor, 1), (0, 2), xycoords=("data", "axes fraction"), ha="center",
                           textcoords="offset points", fontsize=8)  # fmt: skip
-        _by_row(axes, rows)
+        by_row(axes, rows)
         axes.set_xlabel(f"{group.metric.title} ({direction(higher)})")
 
     better = "right" if higher else "left"
@@ -66,7 +67,7 @@ def score(group: TaskGroup, rows: list[Row], looks: Looks) -> Plot | None:
         "dashed floor has not been shown to learn anything. A cross is a trial that diverged or failed: it counts as "
         "the worst."
     )
-    svg = draw(6.6, _height(rows), f"{group.name}: {group.metric.title} by variant", paint)
+    svg = draw(6.6, height(rows), f"{group.name}: {group.metric.title} by variant", paint)
     return Plot(f"{group.metric.title.capitalize()} by variant", caption, svg)
 
 
@@ -86,7 +87,7 @@ def throughput(rows: list[Row]) -> Plot | None:
             axes.barh(y, row.over_seeds("tokens_per_second").center, height=0.6, color=color, alpha=0.45)
             seeds = [r.tokens_per_second for r in row.records if r.status == "ok"]
             axes.plot(seeds, [y] * len(seeds), "o", markersize=3.5, color=color, markerfacecolor="none")
-        _by_row(axes, shown)
+        by_row(axes, shown)
         axes.set_xlim(left=0)
         axes.locator_params(axis="x", nbins=5)  # numbers of seven digits, side by side
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -98,5 +99,5 @@ def throughput(rows: list[Row]) -> Plot | None:
         "Longer is faster; bars are medians over the seeds that ended ok, circles are the seeds, colours are kernels. "
         "Compare bars of one colour: across colours the kernel is measured as well as the network."
     )
-    svg = draw(6.6, _height(shown) + 0.2 * -(-len(names) // 3), "Useful tokens per second by variant", paint)
+    svg = draw(6.6, height(shown) + 0.2 * -(-len(names) // 3), "Useful tokens per second by variant", paint)
     return Plot("Throughput by variant", caption, svg)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.report.looks import Looks, Plot
 from harness.report.svg import SERIES, draw
-from harness.report.table import MachineTable, Row, TaskGroup
+from harness.report.table import MachineTable, Row, TaskGroup, once
 from harness.report.words import direction
 from harness.stats import worst
 from harness.stats.profile import performance_profile
@@ -24,6 +24,7 @@ MOST_ERROR = {"bleu": 100.0}
 """Best value of metrics that are better when higher; 1 of every other."""
 
 
+@once
 def tries(group: TaskGroup) -> dict[str, BestOf]:
     """Return cell -> expected best of k of its trials, chosen by validation; cells with several settings alone."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -82,9 +83,8 @@ def profile(table: MachineTable) -> Plot | None:
     """Cells across tasks: the share of tasks on which a cell's best variant comes within a factor of the best error."""
     errors: dict[str, dict[str, float]] = defaultdict(dict)
     for group in table.groups:
-        for row in group.rows:
-            cell, error = row.variant.cell, _error(row)
-            errors[cell][group.name] = min(error, errors[cell].get(group.name, math.inf))
+        for row in group.rows:  # the first of a cell is the best one on the validation split
+            errors[row.variant.cell].setdefault(group.name, _error(row))
     tasks = [group.name for group in table.groups if all(group.name in by_task for by_task in errors.values())]
     shared = {cell: {task: by_task[task] for task in tasks} for cell, by_task in errors.items()}
     if len(tasks) < FEWEST_TASKS or len(shared) < 2:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.report.looks import Plot, looks_of
+from harness.report.plot_floors import floors
 from harness.report.plot_lines import curves, gradient
 from harness.report.plot_maps import maps
 from harness.report.plot_rows import score, throughput
@@ -25,7 +26,13 @@ def plots(group: TaskGroup, cells: Sequence[str]) -> list[Plot]:
     )
     cut += f" The first {MOST} of {len(group.rows)} variants, best first." if len(group.rows) > MOST else ""
     with drawing():
-        found = [score(group, rows, looks), throughput(rows), gradient(rows, looks), curves(group, rows, looks)]
+        found = [
+            score(group, rows, looks),
+            throughput(rows),
+            floors(rows, looks),
+            gradient(rows, looks),
+            curves(group, rows, looks),
+        ]
         found += [maps(group), best_of(group, looks)]
     return [replace(plot, caption=plot.caption + cut) for plot in found if plot]
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.metrics import METRICS
 from harness.references import Reference, ledger, reaches
-from harness.report.table import Row, TaskGroup
+from harness.report.table import Row, TaskGroup, once
 from harness.report.words import NONE, clean, doubt, interval, metric_of, number, plural, setting_title, setting_value
 from harness.stats import Summary, median, summary, worst
 
@@ -95,6 +95,7 @@ class Held:
         }  # fmt: skip
 
 
+@once
 def published(group: TaskGroup) -> list[Held]:
     """Return what is published on a task's data, each number held against the row that is most alike; first what is
     comparable, last what differs most."""

@@ -2,7 +2,7 @@
 
 What counts in which number, said again in the notes of every report:
     score                      every trial; one that diverged or failed counts as the worst
-    tokens_per_second, seconds trials that ended ok: what a finished trial costs
+    tokens_per_second, seconds trials that ended ok: what a finished trial costs; so efficiency and memory
     gradient numbers           every trial that measured them, diverged ones included
 """
 
@@ -12,24 +12,42 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import TypeVar
 
 from harness.metrics import METRICS, Metric
 from harness.record import Record
 from harness.report import variants as grouping
 from harness.report.variants import Variant
-from harness.report.words import clean, metric_of, phrase, setting_title
+from harness.report.words import clean, metric_of, setting_title
 from harness.stats import Summary, median, summary, worst
 from harness.stats.center import LEAST, Mean, interquartile
 from harness.trial import Trial
 
-OK_ONLY = ("tokens_per_second", "train_seconds", "seconds")
+OK_ONLY = ("tokens_per_second", "times_floor", "mfu", "peak_memory_bytes", "train_seconds", "seconds")
 MEASURED = (
     "gradient_norm_median", "gradient_norm_p99", "gradient_norm_max", "gradient_norm_after_median", "clipped_share",
     "skipped_updates", "loss_spikes", "gradient_decay", "predicted_decay", "update_ratio_median", "train_loss",
 )  # fmt: skip
 COUNTS = ("skipped_updates", "loss_spikes")
 """Of those, what is 0 in a record that made no update: nothing was counted there."""
+
+
+G = TypeVar("G")
+F = TypeVar("F")
+
+
+def once(find: Callable[[G], F]) -> Callable[[G], F]:
+    """Let every format ask anew, and find out once: what is found is kept with the group that it was found for."""
+    name = f"{find.__module__}.{find.__qualname__}"
+
+    @wraps(find)
+    def kept(group: G) -> F:
+        if name not in vars(group):
+            vars(group)[name] = find(group)
+        return vars(group)[name]
+
+    return kept
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,15 @@ class Row:
         return [r.score if r.status == "ok" and not math.isnan(r.score) else bad for r in self.records]
 
     @cached_property
+    def valid(self) -> float:
+        """Median score on the validation split, by which variants are ordered; nan where no seed has one."""
+        bad = worst(self.higher_is_better)
+        known = [r.valid_score if r.status == "ok" else bad for r in self.records]
+        if all(math.isnan(value) or r.status != "ok" for value, r in zip(known, self.records, strict=True)):
+            return math.nan
+        return median(bad if math.isnan(value) else value for value in known)
+
+    @cached_property
     def score(self) -> Summary:
         """Summary of the scores over seeds."""
         return summary(self.scores, self.higher_is_better)
@@ -99,9 +126,17 @@ class Row:
 
     def over_seeds(self, name: str) -> Summary:
         """Return the summary of a METRICS number over those trials that count in it (top of this file)."""
-        counted = [r for r in self.records if r.status == "ok"] if name in OK_ONLY else self.records
-        values = [float(getattr(r, name)) for r in counted if r.updates or name not in COUNTS]
-        return summary([v for v in values if not math.isnan(v)], METRICS[name].better == "higher")
+        if name not in self._summaries:
+            counted = [r for r in self.records if r.status == "ok"] if name in OK_ONLY else self.records
+            values = [float(getattr(r, name)) for r in counted if r.updates or name not in COUNTS]
+            known = [value for value in values if value == value]
+            self._summaries[name] = summary(known, METRICS[name].better == "higher")
+        return self._summaries[name]
+
+    @cached_property
+    def _summaries(self) -> dict[str, Summary]:
+        """What `over_seeds` found already: table, card and CSV ask for the same numbers."""
+        return {}
 
     @cached_property
     def horizon(self) -> Horizon:
@@ -142,7 +177,8 @@ class Row:
 
 @dataclass(frozen=True)
 class TaskGroup:
-    """The rows of one task, best median first, ties in the benchmark's order. `settings`: what only this task has."""
+    """The rows of one task, the best median on the validation split first, ties in the benchmark's order. `settings`:
+    what only this task has."""
 
     name: str
     settings: dict[str, str]
@@ -178,21 +214,13 @@ def machine_table(fingerprint: str, records: list[Record], expected: Sequence[Tr
     """Build the table of the records of one machine."""
     found = grouping.variants(records, expected)
     tasks: dict[str, list[Variant]] = defaultdict(list)
-    for variant in found:
-        tasks[_task_name(variant, found)].append(variant)
+    for variant, name in zip(found, grouping.task_names(found), strict=True):
+        tasks[name].append(variant)
     common = grouping.held(found)
     groups = [_group(name, among, common) for name, among in tasks.items()]
     used = {key for group in groups for key in group.differing}
     differing = [key for key in grouping.differing(found) if key in used]
     return MachineTable(fingerprint, records, groups, differing, common)
-
-
-def _task_name(variant: Variant, among: Sequence[Variant]) -> str:
-    """Return `adding`, or `adding, length 200` where tasks of that name differ in their settings."""
-    own = variant.settings
-    siblings = [v.settings for v in among if v.settings.get("task") == own.get("task")]
-    keys = [k for k in own if k.startswith("task.") and any(s.get(k) != own[k] for s in siblings)]
-    return ", ".join([clean(own.get("task", "")), *(phrase(key, own[key]) for key in keys)])
 
 
 def _group(name: str, among: list[Variant], common: dict[str, str]) -> TaskGroup:
@@ -202,10 +230,17 @@ def _group(name: str, among: list[Variant], common: dict[str, str]) -> TaskGroup
     metric, higher, floor = metric_of(told.metric), told.higher_is_better, _floor(records)
     floors = [own if not math.isnan(own := _floor(v.records)) else floor for v in among]
     rows = [Row(v, v.label(differing), metric, higher, own) for v, own in zip(among, floors, strict=True)]
-    rows.sort(key=lambda row: -row.score.center if higher else row.score.center)
+    rows.sort(key=lambda row: _place(row, higher))
     settings = {setting_title(k): among[0].shown(k) for k in among[0].settings if k.startswith("task.")}
     settings |= {title: value for title, value in grouping.held(among).items() if title not in common}
     return TaskGroup(name, settings, metric, higher, floor, differing, rows)
+
+
+def _place(row: Row, higher_is_better: bool) -> tuple[float, float]:
+    """Sort by the validation split, the best first, so that no test score decides which variant is the best one; by the
+    test split only what nothing else tells apart."""
+    sign, bad = (-1 if higher_is_better else 1), worst(higher_is_better)
+    return sign * (bad if math.isnan(row.valid) else row.valid), sign * row.score.center
 
 
 def _floor(records: Sequence[Record]) -> float:

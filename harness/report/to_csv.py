@@ -6,13 +6,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness.report import claimed
 from harness.report.build import Report
 from harness.report.card import by_position, by_window, first_event
 from harness.report.columns import counted
 from harness.report.compared import compare
+from harness.report.efficiency import FLOORS, bounds, ceiling
 from harness.report.published import COLUMNS, published
 from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean
@@ -24,15 +25,19 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def render(report: Report) -> str:
     """Return the CSV text: a header, then one line for each variant and machine; empty cells are not known."""
+    return _text(*lines(report))
+
+
+def lines(report: Report) -> tuple[list[str], list[dict[str, object]]]:
+    """Return the names of the columns, and {name: value} of each variant and machine, numbers in full."""
     keys = list(dict.fromkeys(key for table in report.machines for key in table.differing))
-    lines = [
+    found = [
         _cells(table, row, group.name, keys) | beside
         for table in report.machines
         for group in table.groups
         for row, beside in zip(group.rows, _compared(group), strict=True)
     ]
-    names = list(dict.fromkeys(name for line in lines for name in line)) or ["task", "cell", "metric", "score"]
-    return _text(names, lines)
+    return list(dict.fromkeys(name for line in found for name in line)) or ["task", "cell", "metric", "score"], found
 
 
 def render_claims(report: Report) -> str:
@@ -99,6 +104,9 @@ def _cells(table: MachineTable, row: Row, task: str, keys: list[str]) -> dict[st
         **{key: value for name in row.also for key, value in _summary(name, row.beside(name)).items()},
         **{key: value for name in OK_ONLY[:1] for key, value in _summary(name, row.over_seeds(name)).items()},
         "kernel": counted(row.kernels).replace(NONE, ""),
+        "bound": counted(bounds(row)).replace(NONE, ""),
+        **{f"ceiling_{floor}": ceiling(row, floor) for floor in FLOORS},
+        "padding_share": row.over_seeds("padding_share").center,
         **{key: value for name in MEASURED for key, value in _summary(name, row.over_seeds(name)).items()},
         "gradient_horizon": row.horizon.steps,
         "gradient_horizon_at_least": None if math.isnan(row.horizon.steps) else row.horizon.at_least,
@@ -120,19 +128,13 @@ def _card(row: Row) -> dict[str, object]:
     layers = ("gradient_decay_by_layer", "gradient_horizon_by_layer", "lyapunov")
     windows = {name: by_window(row, name) for name in ("truncation_cosine", "truncation_norm_ratio")}
     return {
-        **{name: _joined(by_position(row, name)) for name in layers},
-        "truncation_k": _joined(windows["truncation_cosine"]),
-        **{name: _joined(found.values()) for name, found in windows.items()},
+        **{name: by_position(row, name) for name in layers},
+        "truncation_k": list(windows["truncation_cosine"]),
+        **{name: list(found.values()) for name, found in windows.items()},
         "failed_update": event and event.failed_update,
         "failed_layer": event and event.failed_layer and clean(event.failed_layer),
         "failed_step": event and event.failed_step,
     }
-
-
-def _joined(values: Iterable[float]) -> str | None:
-    """Numbers in full in one cell; in brackets, so that a leading minus is not taken for a formula."""
-    text = ", ".join(map(repr, values))
-    return f"[{text}]" if text else None
 
 
 def _summary(name: str, found: Summary) -> dict[str, object]:
@@ -147,7 +149,10 @@ def _setting(row: Row, key: str, text: str) -> object:
 
 
 def _cell(value: object) -> object:
-    """Text made safe; a float in full (repr), inf for what is lost; nothing for what is not known."""
+    """Text made safe; a float in full (repr), inf for what is lost; nothing for what is not known. Several numbers
+    stand in brackets, so that a leading minus is not taken for a formula."""
+    if isinstance(value, list):
+        return str(value) if value else ""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):

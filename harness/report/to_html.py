@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import math
+import itertools
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from harness.report.card import card
 from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
 from harness.report.compared import comparison
+from harness.report.efficiency import efficiency
 from harness.report.examples import samples
+from harness.report.packed import cell, facets, packed
 from harness.report.plots import across_tasks, plots
 from harness.report.published import published, why_none
 from harness.report.ranked import agreement, rankings
@@ -29,12 +30,8 @@ from harness.report.words import arrow, clean, direction, number
 
 HERE = Path(__file__).parent
 MOST_TRIALS = 1_000  # rows of the list of trials; the CSV and the store hold the rest
-_BADGES = {
-    "beats_floor": {"no better than floor": "warn", "better": "good"},
-    "against_best": {"worse": "warn"},
-    "verdict": {"diverged": "bad", "exploding": "bad", "vanishing": "warn", "stable": "good"},
-}
-"""Colour of a cell by its column and the worst word in it. The text says the same, for who sees no colour."""
+PAGE = 100
+"""Rows of a task that stand in the page; of a task with more, the others are packed and shown a page at a time."""
 
 
 def render(report: Report) -> str:
@@ -44,6 +41,7 @@ def render(report: Report) -> str:
     return _environment().get_template("page.html.j2").render(
         report=report,
         machines=[_machine(report, table) for table in report.machines],
+        page_size=PAGE,
         script=Markup(script),
         style=Markup(style),
         script_hash=f"sha256-{digest}",
@@ -65,32 +63,38 @@ def _environment() -> Environment:
 def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
     """Return what the template shows of one machine, as text and lists alone."""
     findings = report.findings(table)
+    beside = comparison(table)
+    shown = {"score": columns(table), "comparison": beside, "stability": card(table), "efficiency": efficiency(table)}
+    shown = {name: found for name, found in shown.items() if found}
     cells = sorted({row.variant.cell for row in table.rows})
     return {
         "title": clean(table.fingerprint) or "unnamed machine",
         "claims": claimed(findings),
         "tally": tally(findings),
         "answers": report.answers(table),
-        "score": _table(table, columns(table)),
-        "comparison": _table(table, beside) if (beside := comparison(table)) else None,
+        **{
+            name: _table(table, shown[name]) if name in shown else None
+            for name in ("score", "comparison", "stability", "efficiency")
+        },
+        "packed": packed(table, list(shown.values())) if any(len(g.rows) > PAGE for g in table.groups) else "",
         "rankings": (ranked := rankings(table, report.matched)),
         "agreement": agreement(ranked),
-        "stability": _table(table, card(table)),
         "filters": _filters(table),
         "rows": len(table.rows),
         "held": table.held,
         "legends": [
             ("Columns", legend(table)),
             ("Columns of the comparison", meanings(beside)),
-            ("Columns of stability", meanings(card(table))),
+            ("Columns of stability", meanings(shown["stability"])),
+            ("Columns of efficiency", meanings(shown.get("efficiency", []))),
         ],
         "reading": notes.reading(table, bool(findings)) + notes.unfinished(report, table),
         "published": [(group.name, published(group), why_none(group)) for group in table.groups],
-        "samples": [(group.name, found) for group in table.groups if (found := samples(group))],
+        "samples": [(group.name, found) for group in table.groups if (found := samples(group, report.whole))],
         "troubles": notes.troubles(table),
         "plots": [("all tasks", across_tasks(table)), *((group.name, plots(group, cells)) for group in table.groups)],
         "trials": _trials(table),
-        "most_trials": MOST_TRIALS,
+        "records": len(table.records),
         "origin": notes.origin(table),
     }
 
@@ -105,23 +109,14 @@ def _group(group: TaskGroup, found: list[Column]) -> dict[str, Any]:
         "metric": f"{group.metric.title} {arrow(group.higher_is_better)} {direction(group.higher_is_better)}",
         "floor": number(group.floor, group.metric.format),
         "settings": group.settings,
-        "rows": [_row(group, row, found) for row in group.rows],
+        "rows": [_row(group, row, found) for row in group.rows[:PAGE]],
+        "total": len(group.rows),
     }
 
 
 def _row(group: TaskGroup, row: Row, found: list[Column]) -> dict[str, Any]:
     """Return the cells of one row and what it is filtered by."""
-    facets = {"task": [group.name], "cell": [row.variant.cell], "verdict": sorted(row.verdicts)}
-    return {"facets": json.dumps(facets), "cells": [_cell(column, row) for column in found]}
-
-
-def _cell(column: Column, row: Row) -> dict[str, str]:
-    """Return text, sort key ("" sorts last) and badge colour of one cell."""
-    text, value = column.text(row), column.sort(row)
-    if isinstance(value, float):
-        value = "" if math.isnan(value) else repr(value).replace("inf", "Infinity")
-    badge = next((color for word, color in _BADGES.get(column.name, {}).items() if word in text), "")
-    return {"text": text, "sort": str(value), "badge": badge}
+    return {"facets": facets(group, row), "cells": [cell(column, row) for column in found]}
 
 
 def _filters(table: MachineTable) -> dict[str, list[str]]:
@@ -135,12 +130,11 @@ def _filters(table: MachineTable) -> dict[str, list[str]]:
 
 
 def _trials(table: MachineTable) -> list[list[str]]:
-    """Return the records behind the table: what each number can be traced to."""
+    """Return the first records behind the table: what each number can be traced to."""
+    every = ((group, row, record) for group in table.groups for row in group.rows for record in row.records)
     out = []
-    for group in table.groups:
-        for row in group.rows:
-            for r in row.records:
-                shown = [number(getattr(r, name), METRICS[name].format) for name in ("tokens_per_second", "seconds")]
-                score = number(r.score, group.metric.format)
-                out.append([r.trial_id, group.name, row.label, str(r.seed), r.status, score, r.verdict, *shown])
+    for group, row, r in itertools.islice(every, MOST_TRIALS):
+        shown = [number(getattr(r, name), METRICS[name].format) for name in ("tokens_per_second", "seconds")]
+        score = number(r.score, group.metric.format)
+        out.append([r.trial_id, group.name, row.label, str(r.seed), r.status, score, r.verdict, *shown])
     return [[clean(text) for text in line] for line in out]

@@ -10,12 +10,14 @@ from harness.report.card import card
 from harness.report.claimed import Claimed, claimed, tally
 from harness.report.columns import Column, columns, legend, meanings
 from harness.report.compared import comparison
+from harness.report.efficiency import efficiency
 from harness.report.examples import samples
 from harness.report.published import published, why_none
 from harness.report.ranked import Ranking, agreement, rankings
 from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, in_lines, number
 
+MOST_ROWS = 200  # of a task: who reads Markdown reads no more
 _SPECIAL = re.compile(r"[\\`*|~$&<>]|\](?=[(\[:])|(?<!\w)_|_(?!\w)")
 
 
@@ -46,7 +48,9 @@ def _machine(report: Report, table: MachineTable) -> list[str]:
         if beside := comparison(table, group):
             parts += [f"Against the best on {escape(group.name)}:", _table(beside, group)]
         parts += [f"Stability on {escape(group.name)}:", _table(card(table, group), group)]
-        parts += [*_published(group), *_samples(group)]
+        if near := efficiency(table, group):
+            parts += [f"Efficiency on {escape(group.name)}:", _table(near, group)]
+        parts += [*_published(group), *_samples(group, report)]
     found = rankings(table, report.matched)
     for ranking in found:
         parts += [f"### {escape(ranking.title)}", _plain(ranking)]
@@ -57,6 +61,8 @@ def _machine(report: Report, table: MachineTable) -> list[str]:
     if beside := comparison(table):
         parts += ["### Columns of the comparison", _meanings(beside)]
     parts += ["### Columns of stability", _meanings(card(table))]
+    if near := efficiency(table):
+        parts += ["### Columns of efficiency", _meanings(near)]
     parts += [
         "### How to read it",
         _bullets(_escaped(notes.reading(table, bool(findings)) + notes.unfinished(report, table))),
@@ -81,9 +87,9 @@ def _published(group: TaskGroup) -> list[str]:
     return [f"Nothing published: {escape(why)}."] if (why := why_none(group)) else []
 
 
-def _samples(group: TaskGroup) -> list[str]:
+def _samples(group: TaskGroup, report: Report) -> list[str]:
     """Samples as they are, in a fence that none of their lines can close."""
-    if (found := samples(group)) is None:
+    if (found := samples(group, report.whole)) is None:
         return []
     lines = in_lines(found.rows)
     fence = "`" * max(3, 1 + max((len(ticks) for line in lines for ticks in re.findall("`+", line)), default=0))
@@ -99,8 +105,9 @@ def _heading(group: TaskGroup) -> str:
 
 def _table(found: list[Column], group: TaskGroup) -> str:
     lines = [[escape(c.title) for c in found], ["---:" if c.numeric else "---" for c in found]]
-    lines += [[escape(c.text(row)) for c in found] for row in group.rows]
-    return _lines(lines)
+    lines += [[escape(c.text(row)) for c in found] for row in group.rows[:MOST_ROWS]]
+    left = len(group.rows) - MOST_ROWS
+    return _lines(lines) + (f"\n\nThe best {MOST_ROWS}; {left:,} more rows stand in the CSV." if left > 0 else "")
 
 
 def _lines(rows: list[list[str]]) -> str:

@@ -28,6 +28,7 @@ _STYLES = {
 }  # fmt: skip
 SAID = ("floor", "score_confidence")
 """Columns that the title and the answer say already."""
+MOST_ROWS = 100  # of a task
 MOST_TROUBLES = 10  # lines; the rest stands in the files
 
 
@@ -58,6 +59,8 @@ def _machine(console: Console, report: Report, table: MachineTable) -> None:
         console.print()
         for part in _tables(console.width, table, group):
             console.print(part)
+        if len(group.rows) > MOST_ROWS:
+            console.print(Text(f"The best {MOST_ROWS} of {len(group.rows):,} rows; the others stand in the files."))
         console.print(Text(answer.lead[0].upper() + answer.lead[1:], style="bold"), Text(answer.rest))
         _published(console, group)
     ranked = rankings(table, report.matched)
@@ -121,7 +124,7 @@ def _table(title: str, found: list[Column], group: TaskGroup) -> Table:
     for column in found:
         justify = "right" if column.numeric else "left"
         out.add_column(Text(column.title), justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-    for row in group.rows:
+    for row in group.rows[:MOST_ROWS]:
         out.add_row(*(_cell(column.text(row)) for column in found))
     return out
 
@@ -130,7 +133,7 @@ def _fitting(width: int, found: list[Column], group: TaskGroup) -> list[Column]:
     """Keep the columns that fit side by side, those of small weight first; those of weight 0 always."""
     left, kept = width - 1, set()
     for column in sorted(found, key=lambda c: c.weight):
-        size = max(cell_len(text) for text in (column.title, *map(column.text, group.rows))) + 3
+        size = max(cell_len(text) for text in (column.title, *map(column.text, group.rows[:MOST_ROWS]))) + 3
         if column.weight == 0 or size <= left:
             kept.add(column.name)
             left -= size

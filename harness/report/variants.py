@@ -6,12 +6,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from harness.errors import UserError
 from harness.record import Record
 from harness.report.words import NONE, NULL, clean, phrase, setting_title, setting_value
-from harness.trial import Trial, key_of
+from harness.trial import CLIPPING, Trial, key_of
 
 _TRIED: dict[str, tuple[Any, Any]] = {
     "bptt_length": (None, 1),
@@ -23,6 +24,10 @@ _TRIED: dict[str, tuple[Any, Any]] = {
     "kernel": ("fused", "loop"),
 }
 """Two values of each setting that can be without effect: where both normalise to one trial, it cannot matter."""
+INDIFFERENT = frozenset(
+    {*CLIPPING, "learning_rate", "optimizer", "schedule", "weight_decay", "examples", "tokens", "hidden_size", "seed"}
+)
+"""Settings that decide nothing about whether another can matter: a grid over them is asked about once."""
 _FIRST = ("bptt_length", "bptt_stride", "clip_norm")  # the project's question comes before other settings
 _ORDER = {name: i for i, name in enumerate([*_FIRST, *(f for f in Trial.model_fields if f not in _FIRST)])}
 
@@ -81,9 +86,21 @@ def variants(records: Iterable[Record], expected: Iterable[Trial]) -> list[Varia
     for trial in expected:
         asked[key_of(trial.model_dump(mode="json"))] += 1
     grouped: dict[str, list[Record]] = {key: [] for key in asked}
+    keys: dict[str, str] = {}
     for record in records:
-        grouped.setdefault(key_of(record.settings()), []).append(record)
+        grouped.setdefault(_key(record, keys), []).append(record)
     return [_variant(key, found, asked.get(key, 0)) for key, found in grouped.items() if found]
+
+
+def _key(record: Record, known: dict[str, str]) -> str:
+    """Return `key_of` a record's settings, which is found once for texts that differ in nothing but the seed."""
+    own = f'"seed":{record.seed},'
+    if record.trial.count('"seed":') != 1 or own not in record.trial:
+        return key_of(record.settings())
+    rest = record.trial.replace(own, "")
+    if rest not in known:
+        known[rest] = key_of(record.settings())
+    return known[rest]
 
 
 def _variant(key: str, records: list[Record], expected: int) -> Variant:
@@ -98,13 +115,20 @@ def unused(settings: dict[str, Any], records: Iterable[Record]) -> frozenset[str
     Where the cell or task is not installed here, the records tell: one that ended well without any lag of the gradient
     through time belongs to a cell that carries nothing.
     """
+    asked = {key: value for key, value in settings.items() if key not in INDIFFERENT}
     try:
-        trial = Trial(**settings)
-        pairs = {key: [trial.model_copy(update={key: v}).normalised() for v in two] for key, two in _TRIED.items()}
-        return frozenset(key for key, (one, other) in pairs.items() if one == other)
+        return _unused(json.dumps(asked, sort_keys=True))
     except (UserError, ValueError):
         memoryless = any(r.status == "ok" and not r.gradient_lags and r.verdict == "n/a" for r in records)
         return frozenset({"bptt_length", "bptt_stride", "bidirectional"} if memoryless else ())
+
+
+@lru_cache(maxsize=4096)
+def _unused(settings: str) -> frozenset[str]:
+    """The same of settings as JSON, without those that are indifferent to it."""
+    trial = Trial(**{"examples": 1} | json.loads(settings))
+    pairs = {key: [trial.model_copy(update={key: v}).normalised() for v in two] for key, two in _TRIED.items()}
+    return frozenset(key for key, (one, other) in pairs.items() if one == other)
 
 
 def differing(among: Sequence[Variant]) -> list[str]:
@@ -133,12 +157,33 @@ def _keys(among: Sequence[Variant]) -> list[str]:
 
 def _differs(key: str, among: Sequence[Variant]) -> bool:
     """True where variants differ in a setting that matters to them, or one of a cell has it and another lacks it."""
-    values: set[str] = set()
+    values: set[Any] = set()
     present: dict[str, set[bool]] = defaultdict(set)
     for variant in among:
         if key in variant.unused:
             continue
         present[variant.cell].add(key in variant.settings)
         if key in variant.settings:
-            values.add(json.dumps(variant.settings[key], sort_keys=True))
+            values.add(_told_apart(variant.settings[key]))
     return len(values) > 1 or any(len(found) > 1 for found in present.values())
+
+
+def _told_apart(value: Any) -> Any:
+    """A setting's value as something to compare: true is not 1, and 1 not 1.0."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else (type(value), value)
+
+
+def task_names(among: Sequence[Variant]) -> list[str]:
+    """Return `adding`, or `adding, length 200` where tasks of that name differ in their settings, of each variant."""
+    found: dict[Any, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
+    keys = dict.fromkeys(key for variant in among for key in variant.settings if key.startswith("task."))
+    for variant in among:
+        for key in keys:
+            found[variant.settings.get("task")][key].add(_told_apart(variant.settings.get(key)))
+    return [_task_name(variant, found[variant.settings.get("task")]) for variant in among]
+
+
+def _task_name(variant: Variant, values: dict[str, set[Any]]) -> str:
+    own = variant.settings
+    told = [phrase(key, own[key]) for key in own if key.startswith("task.") and len(values[key]) > 1]
+    return ", ".join([clean(own.get("task", "")), *told])

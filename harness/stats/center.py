@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,28 +47,34 @@ def interquartile(values: Sequence[float], confidence: float = 0.95, seed: int =
     freedom: the plain ones are those of a spread that is too small by sqrt((n - 1) / n) and of a normal distribution
     (Hesterberg, "What teachers should know about the bootstrap", arXiv:1411.5279, section 5.3). Measured coverage of
     95 % intervals: 0.93 to 0.97 with 5 to 30 values of normal, skewed, bounded and heavy-tailed distributions, where
-    the plain ones cover 0.90 to 0.95. `seed` fixes the resamples: equal values give an equal interval.
+    the plain ones cover 0.90 to 0.95. `seed` fixes the resamples: equal values give an equal interval, in any order.
     """
     n, center = len(values), interquartile_mean(values)
     if n < LEAST:
         return Mean(center, math.nan, math.nan, 0.0, n)
     import numpy as np
 
-    drawn = np.random.default_rng([n, seed]).integers(0, n, (RESAMPLES, n))
-    with np.errstate(invalid="ignore"):
-        means = np.sort(_means(np.sort(np.asarray(values, float)[drawn], axis=1)))
-    tail = _tail(n, confidence)
-    first = math.floor(tail * RESAMPLES)
-    return Mean(center, float(means[first]), float(means[RESAMPLES - 1 - first]), confidence, n)
+    ordered = np.sort(np.asarray(values, float))
+    weights_RN, lost = _resampled(n, seed), np.isinf(ordered)
+    means = weights_RN @ np.where(lost, 0.0, ordered)
+    for end in (-math.inf, math.inf):  # a resample whose middle half holds a lost value is lost
+        if (ordered == end).any():
+            means[weights_RN[:, ordered == end].any(1)] = end
+    first = math.floor(_tail(n, confidence) * RESAMPLES)
+    last = RESAMPLES - 1 - first
+    means.partition([first, last])
+    return Mean(center, float(means[first]), float(means[last]), confidence, n)
 
 
-def _means(ordered_RN: np.ndarray) -> np.ndarray:
-    """Interquartile means of rows of sorted values; a row that sums both infinities is the worse for nobody: nan."""
+@lru_cache(maxsize=64)
+def _resampled(n: int, seed: int) -> np.ndarray:
+    """Resamples of n sorted values: in each row how much every one of them weighs in the interquartile mean."""
     import numpy as np
 
-    weights = np.array(_weights(ordered_RN.shape[1]))
-    kept = weights > 0
-    return ordered_RN[:, kept] @ weights[kept]
+    drawn = np.sort(np.random.default_rng([n, seed]).integers(0, n, (RESAMPLES, n)), axis=1)
+    weights_RN = np.zeros((RESAMPLES, n))
+    np.add.at(weights_RN, (np.arange(RESAMPLES)[:, None], drawn), np.array(_weights(n)))
+    return weights_RN
 
 
 def _weights(n: int) -> list[float]:

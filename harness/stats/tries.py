@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LEAST, MOST = 8, 100
 """Tries from which an interval is given, and the most of which a best is expected."""
@@ -35,12 +38,14 @@ def expected_best(tries: Sequence[Trial], higher_is_better: bool, confidence: fl
     scores and of bounded ones, such as accuracies; 0.88 to 0.93 where the good end has a heavy tail. Beyond n / 8 the n
     tries hold too few bests of k to say, and the ends are nan.
     """
+    import numpy as np
+
     sign, n = -1 if higher_is_better else 1, len(tries)
-    tests = _shared(sorted(tries, key=lambda pair: sign * pair[0]))
+    tests = np.array(_shared(sorted(tries, key=lambda pair: sign * pair[0])))
     ks = list(range(1, min(n, MOST) + 1))
-    expected = [math.fsum(w * t for w, t in zip(_weights(n, k), tests, strict=True) if w) for k in ks]
+    expected = [_expected(tests, k) for k in ks]
     low, high = [math.nan] * len(ks), [math.nan] * len(ks)
-    if n >= LEAST and all(map(math.isfinite, tests)):
+    if n >= LEAST and np.isfinite(tests).all():
         from scipy import special
 
         for k in ks[: n // 8]:
@@ -59,27 +64,32 @@ def overtakes(one: BestOf, other: BestOf, higher_is_better: bool) -> int | None:
     return len(ahead) - ahead[::-1].index(False) + 1
 
 
-def _weights(n: int, k: int) -> list[float]:
+def _expected(tests_N: np.ndarray, k: int) -> float:
+    """Expected test score of the best of k; what cannot be the best does not count, even where it is infinite."""
+    weights_N = _weights(len(tests_N), k)
+    possible = weights_N > 0
+    return float(weights_N[possible] @ tests_N[possible])
+
+
+def _weights(n: int, k: int) -> np.ndarray:
     """Probability of each of n tries, best first, to be the best of k: C(n - i, k - 1) / C(n, k) by its recursion."""
-    found = [k / n]
-    for i in range(1, n):
-        found.append(found[-1] * max(0, n - i - k + 1) / (n - i))
-    return found
+    import numpy as np
+
+    i = np.arange(1, n)
+    return np.cumprod(np.concatenate([[k / n], np.maximum(0, n - i - k + 1) / (n - i)]))
 
 
-def _jackknife(tests: Sequence[float], k: int) -> float:
+def _jackknife(tests_N: np.ndarray, k: int) -> float:
     """Standard error of the expected best of k, from leaving out each try in turn: those before it keep their place,
     those behind it move up."""
-    n = len(tests)
+    import numpy as np
+
+    n = len(tests_N)
     weights = _weights(n - 1, k)
-    before, after = [0.0], [0.0]
-    for weight, test in zip(weights, tests, strict=False):
-        before.append(before[-1] + weight * test)
-    for weight, test in zip(reversed(weights), reversed(tests), strict=False):
-        after.append(after[-1] + weight * test)
-    without = [before[i] + after[n - 1 - i] for i in range(n)]
-    mean = math.fsum(without) / n
-    return math.sqrt((n - 1) / n * math.fsum((value - mean) ** 2 for value in without))
+    before = np.concatenate([[0.0], np.cumsum(weights * tests_N[:-1])])
+    after = np.concatenate([[0.0], np.cumsum((weights * tests_N[1:])[::-1])])[::-1]
+    without = before + after
+    return math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
 
 
 def _shared(ordered: Sequence[Trial]) -> list[float]:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from report_records import failed, grid, realistic, record
+from report_records import DIGITS, LIMITS, failed, grid, realistic, record
 
 from harness import report
 from harness.claims import Claim, Compare
 from harness.report.build import build
 from harness.report.card import card
 from harness.report.columns import columns
+from harness.report.efficiency import efficiency
+from harness.report.to_html import PAGE
 from harness.trial import Trial
 
 pytestmark = pytest.mark.browser
@@ -51,7 +53,8 @@ def claims(trials: list[Trial]) -> tuple[Claim, ...]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records, trials = realistic()
-    return report.write("quick", QUESTION, records, trials, tmp_path_factory.mktemp("report"), claims(trials))["html"]
+    made = report.make("quick", QUESTION, records, trials, claims(trials))
+    return report.write(made, tmp_path_factory.mktemp("report"))["html"]
 
 
 @pytest.fixture
@@ -188,7 +191,7 @@ def test_hostile_names_and_two_machines_make_a_sound_page(browser, tmp_path: Pat
     name = '<script>window.broken = 1</script>"><img src=x onerror=alert(1)>'
     trials = grid(2, cells=("lstm", "gru"))
     records = [record(t, kernel=name) for t in trials[:9]] + [failed(t, reason=name, fingerprint=name) for t in trials]
-    path = report.write("quick", name, records, trials, tmp_path)["html"]
+    path = report.write(report.make("quick", name, records, trials), tmp_path)["html"]
     browser.get_log("browser")
     browser.get(path.as_uri())
     assert browser.get_log("browser") == []
@@ -200,9 +203,93 @@ def test_hostile_names_and_two_machines_make_a_sound_page(browser, tmp_path: Pat
 
 def test_an_empty_report_is_a_sound_page(browser, tmp_path: Path) -> None:
     browser.get_log("browser")
-    browser.get(report.write("quick", QUESTION, [], grid(), tmp_path)["html"].as_uri())
+    browser.get(report.write(report.make("quick", QUESTION, [], grid()), tmp_path)["html"].as_uri())
     assert browser.get_log("browser") == []
     assert "0 of 54 trials stored" in browser.find_element("css selector", ".status").text
+
+
+MANY = 260
+
+
+@pytest.fixture(scope="module")
+def paged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two tasks, one of which has too many variants for it."""
+    rates = [Trial(task=DIGITS, cell={"name": "gru"}, learning_rate=k / 1e4, examples=100) for k in range(1, MANY + 1)]
+    trials = [*rates, *(trial for trial in grid(1, cells=("lstm",)) if trial.task["name"] == "adding")]
+    records = [record(t, **LIMITS, parameters=1 + round(t.learning_rate * 1e4)) for t in trials]
+    made = report.make("many", QUESTION, records, trials)
+    return report.write(made, tmp_path_factory.mktemp("paged"))["html"]
+
+
+def unpacked(browser, path: Path) -> None:
+    """Open a page and wait for the rows that it holds packed."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    browser.get(path.as_uri())
+    WebDriverWait(browser, 20).until(lambda page: find_all(page, "section.machine[data-ready=yes]"))
+
+
+def parameters(page) -> list[int]:
+    """Parameters in the rows of the first task that are on the page."""
+    return [int(text.replace(",", "")) for text in cells(page, "parameters")[0]]
+
+
+def test_of_very_many_rows_a_page_is_shown_and_all_are_sorted(browser, paged: Path) -> None:
+    browser.get_log("browser")
+    unpacked(browser, paged)
+    assert browser.get_log("browser") == []
+    told = browser.find_element("css selector", "#table-1 tr.pager span")
+    assert len(parameters(browser)) == PAGE and told.text == f"rows 1 to {PAGE} of {MANY}"
+    as_written, (back, on) = parameters(browser), find_all(browser, "#table-1 tr.pager button")
+    assert not back.is_enabled()
+    on.send_keys("\ue007")
+    assert told.text == f"rows {PAGE + 1} to {2 * PAGE} of {MANY}" and not set(parameters(browser)) & set(as_written)
+    on.click()
+    assert len(parameters(browser)) == MANY - 2 * PAGE and not on.is_enabled()
+    press(browser, "parameters")
+    assert parameters(browser) == list(range(2, PAGE + 2)), "sorting is of all rows, and shows the first"
+    press(browser, "parameters")
+    assert parameters(browser) == list(range(MANY + 1, MANY + 1 - PAGE, -1))
+    press(browser, "parameters")
+    assert parameters(browser) == as_written
+
+
+def test_a_filter_looks_at_rows_that_are_not_on_the_page(browser, paged: Path) -> None:
+    unpacked(browser, paged)
+    words = browser.find_element("name", "words")
+    words.send_keys("0.0257")
+    assert parameters(browser) == [258]
+    assert browser.find_element("css selector", "output").text == f"1 of {MANY + 1} rows"
+    assert [len(rows) for rows in cells(browser, "cell", "stability-1")] == [1, 0]
+    assert [len(rows) for rows in cells(browser, "cell", "efficiency-1")] == [1, 0]
+    browser.find_element("css selector", "button[type=reset]").click()
+    browser.execute_async_script("setTimeout(arguments[0])")
+    assert len(parameters(browser)) == PAGE
+    took = browser.execute_script(
+        """const field = document.querySelector("[name=words]"), started = performance.now();
+        for (const text of ["g", "gr", "gru"]) {
+          field.value = text;
+          field.dispatchEvent(new Event("input", {bubbles: true}));
+        }
+        return performance.now() - started"""
+    )
+    assert took < 3 * 250, "typing stays fluid"
+
+
+def test_efficiency_is_shown_as_the_records_hold_it(browser, tmp_path: Path) -> None:
+    records, trials = realistic()
+    known = [r.replace(**LIMITS) if r.status == "ok" else r for r in records]
+    made = report.make("quick", QUESTION, known, trials)
+    browser.get_log("browser")
+    browser.get(report.write(made, tmp_path)["html"].as_uri())
+    assert browser.get_log("browser") == []
+    (table,) = made.machines
+    for column in efficiency(table):
+        shown = [[column.text(row) for row in group.rows] for group in table.groups]
+        assert cells(browser, column.title, "efficiency-1") == shown
+    titles = [title.text for title in find_all(browser, "figure h4")]
+    assert titles.count("Throughput against its floors") == 2
+    assert "latency-bound: 1.7x its floor" in browser.find_element("css selector", "#efficiency-1").text
 
 
 CONTRAST = """

@@ -152,10 +152,10 @@ def test_every_format_shows_it_escaped_and_only_where_there_is_something(ledger,
     assert lines[0]["cite"].startswith("'=") and float(lines[0]["published"]) == 0.9
     assert "Published numbers: within, where" in page and "Published numbers: within, where" in text
     console = Console(width=200, file=io.StringIO())
-    report.show(console, "b", "", records(0.95, 0.96), None)
+    report.show(console, report.make("b", "", records(0.95, 0.96), None))
     shown = console.file.getvalue()
     assert "within 0.900 accuracy, LSTM (=<b>Somebody | 1997)" in shown and "1 published number not comparable" in shown
-    paths = report.write("b", "", records(0.95, 0.96), None, tmp_path)
+    paths = report.write(report.make("b", "", records(0.95, 0.96), None), tmp_path)
     assert paths["published"].name == "b-published.csv" and paths["published"].exists()
 
 
@@ -170,7 +170,7 @@ def test_without_any_there_is_no_word_of_it(monkeypatch, tmp_path):
     monkeypatch.setattr(published, "ledger", lambda task: Ledger())
     found = build("b", "", records(0.95, 0.96), None)
     assert "ublished" not in to_markdown.render(found).replace("published thresholds", "")
-    assert "published" not in report.write("b", "", records(0.95, 0.96), None, tmp_path)
+    assert "published" not in report.write(report.make("b", "", records(0.95, 0.96), None), tmp_path)
 
 
 def test_the_ledger_reads_groups_whose_words_hold_for_each_number():

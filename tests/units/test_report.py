@@ -31,10 +31,13 @@ QUESTION = "Which cell?"
 
 def texts(records: list[Record], expected: list[Trial] | None, folder: Path) -> dict[str, str]:
     """Every format as text, the terminal included."""
-    paths = report.write("quick", QUESTION, records, expected, folder)
+    made = report.make("quick", QUESTION, records, expected)
+    paths = report.write(made, folder)
     console = Console(width=120, file=io.StringIO(), force_terminal=False)
-    report.show(console, "quick", QUESTION, records, expected)
-    return {kind: path.read_text() for kind, path in paths.items()} | {"terminal": console.file.getvalue()}
+    report.show(console, made)
+    return {kind: path.read_text() for kind, path in paths.items() if path.suffix != ".pq"} | {
+        "terminal": console.file.getvalue()
+    }
 
 
 def test_numbers_in_every_format_are_the_ones_of_the_csv(tmp_path: Path) -> None:
@@ -62,7 +65,8 @@ def test_a_hostile_name_opens_nothing_in_any_format(name: str, tmp_path: Path) -
     trials = [Trial(task={"name": name}, cell={"name": name, "kind": name}, examples=100, seed=s) for s in range(2)]
     records = [record(trials[0], kernel=name, fingerprint=name, machine='{"cpu": "' + "<b>" + '"}', git_commit=name)]
     records += [failed(trials[1], reason=name, fingerprint=name)]
-    paths = report.write("quick", name, records, trials, tmp_path)
+    made = report.make("quick", name, records, trials)
+    paths = report.write(made, tmp_path)
     page = paths["html"].read_text()
     assert page.count("<script") == 1 and "<b>&" not in page and "alert(1)</" not in page.replace("&lt;/", "")
     for line in csv.reader(io.StringIO(paths["csv"].read_text())):
@@ -72,7 +76,7 @@ def test_a_hostile_name_opens_nothing_in_any_format(name: str, tmp_path: Path) -
     assert "<script" not in paths["md"].read_text()
     assert not any(c in text for c in "\x1b\x00" for text in (page, paths["md"].read_text(), paths["csv"].read_text()))
     console = Console(width=300, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    report.show(console, "quick", name, records, trials)
+    report.show(console, made)
     assert clean(name) in console.file.getvalue() and "\x1b[31mred" not in console.file.getvalue()
 
 
@@ -119,15 +123,19 @@ def test_equal_records_give_equal_bytes_in_any_order(tmp_path: Path) -> None:
 
 def test_files_are_whole_or_absent(tmp_path: Path) -> None:
     records, trials = realistic(1)
-    first = report.write("quick", QUESTION, records, trials, tmp_path / "new" / "folder")
-    assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == ["quick.csv", "quick.html", "quick.md"]
+    made = report.make("quick", QUESTION, records, trials)
+    first = report.write(made, tmp_path / "new" / "folder")
+    assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == [
+        "quick-trials.pq", "quick-variants.pq", "quick.csv", "quick.html", "quick.md", "quick.tex",
+    ]  # fmt: skip
     before = first["md"].read_text()
     with pytest.raises(Exception, match="Expecting value"):
-        report.write("quick", QUESTION, [records[0].replace(trial="not a number")], None, first["md"].parent)
+        broken = [records[0].replace(trial="not a number")]
+        report.write(report.make("quick", QUESTION, broken, None), first["md"].parent)
     assert first["md"].read_text() == before
     (tmp_path / "file").write_text("")
     with pytest.raises(Stopped, match="cannot write the report"):
-        report.write("quick", QUESTION, records, trials, tmp_path / "file")
+        report.write(made, tmp_path / "file")
 
 
 def test_the_page_needs_no_network_and_its_drawings_are_sound(tmp_path: Path) -> None:
@@ -164,7 +172,7 @@ def test_unlike_settings_never_look_alike() -> None:
 def test_the_terminal_keeps_its_width(width: int) -> None:
     records, trials = realistic()
     console = Console(width=width, file=io.StringIO())
-    report.show(console, "quick", QUESTION, records, trials)
+    report.show(console, report.make("quick", QUESTION, records, trials))
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     headers = [line for line in lines if "cell" in line and "┃" in line]
@@ -180,7 +188,7 @@ def test_a_report_imports_nothing_heavy() -> None:
     code = (
         "import sys, tempfile; sys.path.insert(0, 'tests')\nfrom pathlib import Path\nfrom harness import report\n"
         "from report_records import realistic\n"
-        "report.write('quick', 'q', *realistic(1), Path(tempfile.mkdtemp()))\n"
+        "report.write(report.make('quick', 'q', *realistic(1)), Path(tempfile.mkdtemp()))\n"
         "heavy = {'torch', 'ray', 'pytorch_lightning', 'wandb', 'matplotlib.pyplot'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )

@@ -174,6 +174,10 @@ def test_headers_are_the_one_vocabulary() -> None:
         "floor",
         "beats_floor",
         "kernel",
+        "bound",
+        "ceiling_compute",
+        "ceiling_bandwidth",
+        "ceiling_latency",
     }
     others |= {"verdict", "fingerprint", "git_commit", "trial_ids", "settings", "score"}
     others |= {f"score_{k}" for k in ("low", "high", "confidence", "n")}

@@ -101,7 +101,7 @@ def test_only_diverged_trials_rank_nothing_and_are_all_told() -> None:
     assert shown["md"].count("Nothing can be ranked.") == 2
     assert shown["md"].count("diverged at update 17 in layer layers.0.weight\\_hh at time step 3") in (0, len(trials))
     assert all(trial.id in shown["md"] and trial.id in shown["md"] for trial in trials)
-    assert "best median" not in shown["md"] + shown["terminal"]
+    assert "best on the validation split is" not in shown["md"] + shown["terminal"]
     assert {row["score"] for row in rows_of([diverged(t) for t in trials], trials)} == {"-inf", "inf"}
 
 
@@ -167,14 +167,16 @@ def answer(scores: dict[str, list[float]], floor: float = 0.1) -> str:
         for seed, score in enumerate(values):
             trial = Trial(task=DIGITS, cell={"name": cell}, examples=100, seed=seed)
             lost = math.isnan(score)
-            made.append(diverged(trial, floor=floor) if lost else record(trial, score=score, floor=floor))
+            made.append(
+                diverged(trial, floor=floor) if lost else record(trial, score=score, valid_score=score, floor=floor)
+            )
     report_ = build("quick", "Which cell?", made, None)
     return str(report_.answers(report_.machines[0])[0])
 
 
 def test_the_answer_names_the_best_and_what_three_seeds_can_say_of_the_others() -> None:
     said = answer({"lstm": [0.9, 0.92, 0.94], "gru": [0.91, 0.9, 0.89], "elman": [0.5, 0.6, 0.7]})
-    assert "the best median accuracy is 0.920 [0.900, 0.940] by lstm" in said
+    assert "best on the validation split is lstm: median accuracy 0.920 [0.900, 0.940]" in said
     assert "No difference is significant: with 3 seeds the least possible p is 0.25." in said
     assert "Not behind on every seed: gru." in said
     assert "median of 3 seeds [min, max], covers the median with 75 %" in said
@@ -205,7 +207,7 @@ def test_one_seed_tells_nothing_apart() -> None:
 
 def test_a_lost_seed_makes_the_best_one_doubtful() -> None:
     said = answer({"lstm": [0.9, 0.92, math.nan], "gru": [0.5, 0.6, 0.7]})
-    assert "0.900 [diverged, 0.920] by lstm" in said and "No difference is significant" in said
+    assert "lstm: median accuracy 0.900 [diverged, 0.920]" in said and "No difference is significant" in said
     assert "Not better than the floor, 0.100, with the whole interval: lstm." in said
 
 

@@ -1,0 +1,62 @@
+"""The report as Parquet: one row a variant, with the CSV's columns in full and typed, and one row a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.record import RAW, arrow_schema
+from harness.report.build import Report
+from harness.report.to_csv import lines
+from harness.report.words import clean
+
+
+def render_variants(report: Report) -> bytes:
+    """Return the file of the variants. A setting that is a number for one and a word for another is text for all."""
+    import pyarrow as pa
+
+    names, found = lines(report)
+    return _file(pa.table({name: _column([line.get(name) for line in found]) for name in names}))
+
+
+def render_trials(report: Report) -> bytes:
+    """Return the file of the trials: every field of their records that tables are made of, with the task's and the
+    variant's name in the report; raw times and norms of each update stay in the records."""
+    import pyarrow as pa
+
+    placed = [(g.name, row.label, r) for t in report.machines for g in t.groups for row in g.rows for r in row.records]
+    columns = {"report_task": pa.array([task for task, _, _ in placed], pa.string())}
+    columns["variant"] = pa.array([label for _, label, _ in placed], pa.string())
+    for field in arrow_schema():
+        if field.name not in RAW:
+            columns[field.name] = pa.array([_storable(getattr(r, field.name)) for _, _, r in placed], field.type)
+    return _file(pa.table(columns))
+
+
+def _file(table: Any) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """Values as the narrowest type that holds all of them; what is not known is null."""
+    import pyarrow as pa
+
+    known = [value for value in values if value is not None and value != ""]
+    for kind, arrow in ((bool, pa.bool_()), (int, pa.int64()), (float, pa.float64()), (list, pa.list_(pa.float64()))):
+        allowed: tuple[type, ...] = (int, float) if kind is float else (kind,)
+        if known and all(type(value) in allowed for value in known):
+            return pa.array([None if v is None or v == "" else v for v in values], arrow)
+    return pa.array(list(_texts(values)), pa.string())
+
+
+def _texts(values: Iterable[Any]) -> Iterable[str | None]:
+    return (None if value is None or value == "" else clean(value) for value in values)
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
