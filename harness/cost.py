@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.cells.base import Cell
+from harness.tasks.base import Task
 from harness.trial import Trial
 
 # Nominal constants of the time estimate, measured with one thread of a 2020s server core (AVX-512), batches of 8 to 128
@@ -87,6 +88,72 @@ def parameters(trial: Trial) -> int:
     return sum(math.prod(shape) for shape in weight_shapes(trial).values())
 
 
+@dataclass(frozen=True)
+class Course:
+    """What one sequence goes through in one update. Of the steps that are `read`, `again` times as many are gone back
+    over; `stride` of a stream's are due."""
+
+    read: float
+    written: float
+    again: float
+    stride: float
+    answers: float
+
+    def flops(self, trial: Trial) -> float:
+        """FLOPs of its matrix products: for each weight 2 forward and 4 backward, each time it is used."""
+        reach = 1 / 3 + 2 / 3 * self.again
+        times = {"layers": self.read * reach, "bridge": 1, "decoder": self.written, "attention": self.written}
+        times |= {"encoder": 0, "crf": self.read, "head": self.answers}
+        products = [(n, size) for n, size in weight_shapes(trial).items() if len(size) > 1 and n != "decoder.weight"]
+        return 6.0 * sum(times[name.partition(".")[0]] * math.prod(size) for name, size in products)
+
+    def steps(self, trial: Trial) -> float:
+        """Steps of layers forward, one after the other: all sequences of an update take them together."""
+        return trial.layers * ((2 if trial.bidirectional else 1) * self.read + self.written)
+
+    def steps_back(self, trial: Trial) -> float:
+        """The same backward."""
+        return trial.layers * ((2 if trial.bidirectional else 1) * self.read * self.again + self.written)
+
+
+def _course(trial: Trial, task: Task, read: float, written: float) -> Course:
+    """The course of sequences of so many steps.
+
+    One answer at the end: a truncated gradient never reaches the windows before the last. Otherwise each window is gone
+    back over once in `stride` steps; a stream's is read again too, which the number of sequences counts.
+    """
+    window = min(trial.bptt_length or read, read)
+    stride = min(trial.bptt_stride or window, window)
+    steps = window if task.stream else read  # of one forward pass
+    once = task.mapping in ("many-to-one", "one-to-one")
+    again = window / steps if once else 1.0 if task.stream else window / stride
+    return Course(steps, written, again, stride, 1 if once else written or steps)
+
+
+def flops_per_token(trial: Trial) -> float:
+    """FLOPs of the matrix products for one useful time step, forward and backward: of a layer 6 G H (I + H). Padding is
+    left out, and attention's own products are."""
+    task = trial.build_task()
+    usual = task.usual(trial.batch_size, trial.batching == "by-length")
+    course = _course(trial, task, usual.read, usual.written)
+    return course.flops(trial) / (course.stride if task.stream else usual.read + usual.written)
+
+
+def steps_per_update(trial: Trial) -> float:
+    """Steps that an update takes one after the other, forward and back, in all layers and directions.
+
+    A scan composes all steps of a pass in a tree; a cell that carries nothing has one step a layer.
+    """
+    task, cell = trial.build_task(), trial.build_cell()
+    usual = task.usual(trial.batch_size, trial.batching == "by-length")
+    course = _course(trial, task, usual.read_padded, usual.written_padded)
+    kernel = cell.kernels[0] if trial.kernel == "auto" else trial.kernel
+    if not cell.states or kernel == "scan":
+        depth = [math.ceil(math.log2(max(2.0, n))) if cell.states else 1 for n in (course.read, course.written) if n]
+        return 2.0 * trial.layers * (depth[0] * (2 if trial.bidirectional else 1) + sum(depth[1:]))
+    return course.steps(trial) + course.steps_back(trial)
+
+
 def estimate(trial: Trial) -> Estimate:
     """Return the work of a trial; one multiplication and addition are 2 FLOPs forward and 4 backward.
 
@@ -94,29 +161,16 @@ def estimate(trial: Trial) -> Estimate:
     """
     task, cell = trial.build_task(), trial.build_cell()
     usual = task.usual(trial.batch_size, trial.batching == "by-length")
-    read, written = usual.read_padded, usual.written_padded
-    window = min(trial.bptt_length or read, read)
-    stride = min(trial.bptt_stride or window, window)
-    steps = window if task.stream else read  # of one forward pass
-    due = stride if task.stream else usual.read + usual.written
+    course = _course(trial, task, usual.read_padded, usual.written_padded)
+    due = course.stride if task.stream else usual.read + usual.written
     sequences = trial.examples or math.ceil((trial.tokens or 0) / due)
     updates = math.ceil(sequences / trial.batch_size)
-    once = task.mapping in ("many-to-one", "one-to-one")
-    # One answer at the end: a truncated gradient never reaches the windows before the last. Otherwise each window is
-    # gone back over once in `stride` steps; a stream's is read again too, which `sequences` counts.
-    again = window / steps if once else 1.0 if task.stream else window / stride
-    reach = 1 / 3 + 2 / 3 * again
-    times = {"layers": steps * reach, "bridge": 1, "decoder": written, "attention": written}
-    times |= {"encoder": 0, "crf": steps, "head": 1 if once else written or steps}
-    products = [
-        (name, size) for name, size in weight_shapes(trial).items() if len(size) > 1 and name != "decoder.weight"
-    ]
-    flops = 6.0 * sequences * sum(times[name.partition(".")[0]] * math.prod(size) for name, size in products)
-    passes = trial.layers * ((2 if trial.bidirectional else 1) * steps * reach + written)
+    flops = sequences * course.flops(trial)
+    passes = course.steps(trial) / 3 + 2 / 3 * course.steps_back(trial)
     fixed, gates = per_step(trial, cell)
     seconds = passes * (updates * fixed + sequences * gates * trial.hidden_size * UNIT_SECONDS)
     seconds += updates * (UPDATE_SECONDS + parameters(trial) * PARAMETER_SECONDS) + flops / FLOPS_PER_SECOND
-    seconds += TRIAL_SECONDS + sequences * times["head"] * task.shape.outputs * ANSWER_SECONDS
+    seconds += TRIAL_SECONDS + sequences * course.answers * task.shape.outputs * ANSWER_SECONDS
     return Estimate(updates, round(sequences * due), flops, seconds)
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field as Limits
 
@@ -19,11 +19,12 @@ from harness.override import Override, read_all
 from harness.wording import Field, shown
 
 MAX_TRIALS = 100_000
-KEYS = ("question", "name", "seeds", "set", "match", "sweep", "claims")
+KEYS = ("question", "name", "seeds", "set", "match", "like_for_like", "sweep", "claims")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9_-])?")
 SLUG_WORDS = "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit, the last no '.'"
 
 _SEED_COUNT = Field(Annotated[int, Limits(ge=1, le=MAX_TRIALS)])
+_KERNEL = Field(Literal["loop", "fused"])
 _SEED = Field(Annotated[int, Limits(ge=0, lt=2**32)])
 
 
@@ -75,6 +76,7 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
     name = _name(top, Path(path), reader, given)
     question = _question(top, reader) if top else ""
     sweeps, parts = _sweeps(top, reader)
+    _like_for_like(top, [grid for sweep in sweeps for grid in sweep.grids], reader)
     typed = len(faults)
     for override in given:
         if override.key == "seeds":
@@ -102,6 +104,22 @@ def _sweeps(top: dict[str, Any], reader: Reader) -> tuple[list[Sweep], list[tupl
         own = _seeds(part["seeds"], reader, (*at, "seeds")) if "seeds" in part else seeds
         found.append(Sweep(grids, own))
     return found, parts
+
+
+def _like_for_like(top: dict[str, Any], grids: Sequence[Grid], reader: Reader) -> None:
+    """Run every cell on one kind of kernel, so that throughput compares cells: the loop that all have, or torch's
+    fused kernels where all of these cells have one. A grid that names a kernel itself says another thing."""
+    if "like_for_like" not in top:
+        return
+    value = top["like_for_like"]
+    if fault := _KERNEL.fault(value):
+        reader.refuse(fault[0], ("like_for_like",), fault[1])
+        return
+    for grid in grids:
+        if "kernel" in grid.choices:
+            what = "kernel: given beside like_for_like"
+            reader.faults.append(Fault(what, grid.where, remedy="leave one of them out"))
+        grid.choices["kernel"] = [value]
 
 
 def _known(part: dict[str, Any], keys: Sequence[str], reader: Reader, at: Key = ()) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 
-from harness import machine, samples, stability
+from harness import efficiency, machine, samples, stability
 from harness.checkpoint import Foreign
 from harness.data.batches import EvalBatches, TrainBatches
 from harness.data.check import check_examples
@@ -62,7 +62,7 @@ def run_trial(
     what it raises is raised. `keeper` goes on from a checkpoint and writes more; Paused is raised where it was asked to
     stop.
     """
-    trial, keeper = trial.normalised(), keeper or Keeper()
+    trial, keeper, memory_used = trial.normalised(), keeper or Keeper(), efficiency.Memory()
     record, trained = blank(trial, benchmark), b""
     try:
         try:
@@ -82,7 +82,9 @@ def run_trial(
         keeper.close()
     if keep is not None and trained:
         keep(trained)
-    return record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
+    record = record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
+    record = record.replace(peak_memory_bytes=memory_used.peak())
+    return record.replace(**efficiency.observed(trial, record)) if record.status == "ok" else record
 
 
 def blank(trial: Trial, benchmark: str) -> Record:

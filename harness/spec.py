@@ -5,6 +5,7 @@
     seeds: 3                            # 0, 1, 2; or a list
     set: {examples: 10000}              # settings of every trial; a list sweeps
     match: parameters                   # optional: solve the hidden sizes for one budget (harness/match.py)
+    like_for_like: loop                 # optional: one kind of kernel for every cell, or fused (harness/draft.py)
     sweep:                              # grids: each is the product of its lists, over `set`
       - task: {name: adding, length: [50, 100]}
         cell: [elman, gru, lstm]
