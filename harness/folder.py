@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def loose(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if name != segments.MARKER]
 
 
-def places(folder: Path) -> dict[str, Path]:
+def places(folder: Path) -> Mapping[str, Path]:
     """Return {trial id: its segment}. Raises DamagedStore."""
     try:
         return segments.places(folder)

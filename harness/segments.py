@@ -11,7 +11,7 @@ a schema that it does not know, and says so instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,28 @@ def paths(folder: Path) -> list[Path]:
     return [below / name for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
 
 
-def places(folder: Path) -> dict[str, Path]:
+def places(folder: Path) -> Mapping[str, Path]:
     """Return {trial id: its segment} of a folder. Raises ValueError, naming a segment that cannot be read."""
-    found: dict[str, Path] = {}
-    for path in paths(folder):
-        status = path.stat()
-        found |= dict.fromkeys(_ids(path, status.st_mtime_ns, status.st_size), path)
-    return found
+    found = [(path, path.stat()) for path in paths(folder)]
+    return _places(tuple((path, status.st_mtime_ns, status.st_size) for path, status in found))
+
+
+Known = tuple[Path, int, int]
+"""A segment by its name, time and size, which tell whether it is the same."""
+
+
+@lru_cache(maxsize=16)
+def _places(known: tuple[Known, ...]) -> dict[str, Path]:
+    """The same, which is found once: a launcher asks before every trial."""
+    return {trial_id: segment[0] for segment in known for trial_id in _ids(segment)}
 
 
 @lru_cache(maxsize=4096)
-def _ids(path: Path, changed: int, size: int) -> tuple[str, ...]:
-    """Ids in a segment, which is read once: its name, time and size tell whether it is the same."""
+def _ids(known: Known) -> tuple[str, ...]:
+    """Ids in a segment, which is read once."""
     import pyarrow as pa
 
+    path = known[0]
     try:
         return tuple(_columns(path, ["trial_id"])["trial_id"].to_pylist())
     except (ValueError, KeyError, OSError, pa.ArrowException) as err:

@@ -15,7 +15,7 @@ from harness.report.columns import counted
 from harness.report.compared import compare
 from harness.report.efficiency import FLOORS, bounds, ceiling
 from harness.report.published import COLUMNS, published
-from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup
+from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup, once
 from harness.report.words import NONE, clean
 from harness.stats import Summary
 
@@ -28,6 +28,7 @@ def render(report: Report) -> str:
     return _text(*lines(report))
 
 
+@once
 def lines(report: Report) -> tuple[list[str], list[dict[str, object]]]:
     """Return the names of the columns, and {name: value} of each variant and machine, numbers in full."""
     keys = list(dict.fromkeys(key for table in report.machines for key in table.differing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from harness.record import RAW, arrow_schema
@@ -25,11 +26,15 @@ def render_trials(report: Report) -> bytes:
     import pyarrow as pa
 
     placed = [(g.name, row.label, r) for t in report.machines for g in t.groups for row in g.rows for r in row.records]
+    records = [record for _, _, record in placed]
     columns = {"report_task": pa.array([task for task, _, _ in placed], pa.string())}
     columns["variant"] = pa.array([label for _, label, _ in placed], pa.string())
     for field in arrow_schema():
         if field.name not in RAW:
-            columns[field.name] = pa.array([_storable(getattr(r, field.name)) for _, _, r in placed], field.type)
+            values = list(map(attrgetter(field.name), records))
+            columns[field.name] = pa.array(
+                map(_storable, values) if pa.types.is_string(field.type) else values, field.type
+            )
     return _file(pa.table(columns))
 
 

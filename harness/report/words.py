@@ -20,6 +20,8 @@ def clean(text: object) -> str:
     """Return text on one line without control or direction-changing characters: names and reasons come from users."""
     odd = {"Cc", "Cf", "Cs", "Zl", "Zp"}
     spaced = " ".join(str(text).split())
+    if spaced.isascii() and spaced.isprintable():  # as good as every text is
+        return spaced
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in odd else c for c in spaced)
 
 

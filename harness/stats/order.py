@@ -6,7 +6,7 @@ Plain Python, no scipy: this is level 0 and imports in an instant. The tests che
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,7 +31,11 @@ def worst(higher_is_better: bool) -> float:
 
 def median(values: Iterable[float]) -> float:
     """Return the median; infinite values are ordinary ends, a NaN is left out; nan where nothing is left."""
-    kept = sorted(value for value in values if not math.isnan(value))
+    return _middle(sorted([value for value in values if value == value]))
+
+
+def _middle(kept: Sequence[float]) -> float:
+    """Median of sorted values; nan of none."""
     if not kept:
         return math.nan
     low, high = kept[(len(kept) - 1) // 2], kept[len(kept) // 2]
@@ -47,13 +51,13 @@ def summary(values: Iterable[float], higher_is_better: bool, confidence: float =
     coverage of the pair taken: 0.75 for three seeds, 0.969 for six.
     """
     bad = worst(higher_is_better)
-    kept = sorted(bad if math.isnan(value) else value for value in values)
+    kept = sorted([value if value == value else bad for value in values])
     if not kept:
         return Summary(math.nan, math.nan, math.nan, 0.0, 0)
     low, high, coverage = median_ranks(len(kept), confidence)
     if not higher_is_better:  # of two equally narrow pairs the one towards the worse end, whichever end that is
         low, high = len(kept) + 1 - high, len(kept) + 1 - low
-    return Summary(median(kept), kept[low - 1], kept[high - 1], coverage, len(kept))
+    return Summary(_middle(kept), kept[low - 1], kept[high - 1], coverage, len(kept))
 
 
 @lru_cache(maxsize=1024)
