@@ -70,7 +70,7 @@ def measured(trial: Trial, pace: Pace) -> Crowd:
             launch([[copy] for copy in copies], target, clock, at_once)
         whole = time.monotonic() - began
         records = [target.store().read(copy.id) for copy in copies]
-        report.write("plan", "", records, copies, Path(folder), (), ())
+        report.write(report.make("plan", "", records, copies), Path(folder))
     command = _interpreter() + time.monotonic() - began - whole
     own = {record.trial_id: record.seconds for record in records}
     order = sorted(clock.ended, key=clock.ended.__getitem__)
