@@ -140,6 +140,7 @@ class Record:
 TIMED = frozenset(
     {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound"}
     | {"limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
+    | {"flops_per_token", "bytes_per_update", "steps_per_update", "padding_share"}  # told of trials by themselves alone
     | {m.name for m in METRICS.values() if m.timed}
 )
 
