@@ -113,19 +113,20 @@ def _launch(
     estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
     here = max(1, machine.cpu_count() // max(trial.threads for trial in todo))
     at_once = max_concurrent or (len(todo) if target.nodes else here)  # a cluster's CPUs are Ray's to count
-    packs, told = plan(todo, most, 1 if on == "inline" else min(at_once, here), _gain)
+    packs, told = plan(todo, most, 1 if on == "inline" else at_once, _gain)
     for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     with diversion as terminal:
-        progress = TrialProgress(terminal, estimates, stored, lines=on == "inline")
+        beside = {trial.id: len(pack) for pack in packs for trial in pack}
+        progress = TrialProgress(terminal, estimates, stored, on == "inline", beside)
         with progress.shown() as display:
             launch(packs, target, display, min(at_once, len(todo)))
 
 
-def _gain(trial: Trial, size: int) -> float:
+def _gain(trial: Trial, size: int, work: float) -> float:
     from harness.pack.calibrate import gain
 
-    return gain(trial, size)
+    return gain(trial, size, work)
 
 
 def _tidy(store: Store, stored: set[str]) -> None:

@@ -21,13 +21,22 @@ class TrialProgress:
     """Counts trials and says so. Time left is what the weight (estimated cost) done so far took, for what is left of
     it, at as many trials at once as were seen; what runs is done by as much as it has run."""
 
-    def __init__(self, console: Console, weights: Mapping[str, float], stored: int, lines: bool) -> None:
-        """`weights`: trial id to estimated seconds, for trials to run. `lines`: print lines, draw nothing."""
+    def __init__(
+        self,
+        console: Console,
+        weights: Mapping[str, float],
+        stored: int,
+        lines: bool,
+        beside: Mapping[str, int] | None = None,
+    ) -> None:
+        """`weights`: trial id to estimated seconds, for trials to run. `lines`: print lines, draw nothing. `beside`:
+        how many train together in the pack of a trial, each of which reports its share of their time."""
         self.console, self.weights, self.stored = console, dict(weights), stored
         self.lines = lines or not console.is_terminal
         self.counts: Counter[str] = Counter()
         self.running: dict[str, float] = {}  # id -> when it began
-        self.at_once = 1
+        self.beside = beside or {}
+        self.at_once = 1.0
         self.weight_done = self.seconds_done = 0.0
         self.bar: Progress | None = None
         self.task: TaskID | None = None
@@ -52,7 +61,7 @@ class TrialProgress:
     def started(self, trial: Trial) -> None:
         """A trial runs."""
         self.running[trial.id] = time.monotonic()
-        self.at_once = max(self.at_once, len(self.running))
+        self.at_once = max(self.at_once, sum(1 / self.beside.get(one, 1) for one in self.running))
         self._update()
 
     def finished(self, trial: Trial, status: str, seconds: float) -> None:
@@ -85,7 +94,10 @@ class TrialProgress:
         rate, now = self.seconds_done / self.weight_done, time.monotonic()
         weights = {trial: self.weights.get(trial, 0.0) for trial in self.running}
         left = rate * (total - self.weight_done - sum(weights.values()))
-        left += sum(max(0.0, rate * weights[trial] - (now - begin)) for trial, begin in self.running.items())
+        left += sum(
+            max(0.0, rate * weights[trial] - (now - begin) / self.beside.get(trial, 1))
+            for trial, begin in self.running.items()
+        )
         seconds = left / self.at_once
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)

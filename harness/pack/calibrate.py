@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -27,17 +28,23 @@ from harness.pack.plan import shape_of
 from harness.pack.stacked import Stacked
 from harness.trial import Trial
 
-ROUNDS, SECONDS = 12, 3.0
+ROUNDS, SECONDS = 12, 1.0
 """At most so many rounds of a measurement, and no new one after so long."""
 
+SHARE = 30
+"""The work that a measurement is for takes at least so many times SECONDS."""
 
-def gain(trial: Trial, size: int) -> float:
+
+def gain(trial: Trial, size: int, work: float) -> float:
     """Return how many times as fast `size` trials train packed, from what was measured on this machine before or now.
-    What was measured by another machine, version or shape does not count."""
+    What was measured by another machine, version or shape does not count. NaN where nothing is known and the `work`, in
+    seconds, is too little to find out."""
     key = json.dumps([machine.fingerprint(), __version__, shape_of(trial), size])
     path = cache_folder() / "packs" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValueError, KeyError):
         return float(json.loads(path.read_bytes())["gain"])
+    if work < SHARE * SECONDS:
+        return math.nan
     found = statistics.median(measure(trial, size).ratios)
     with suppress(OSError):  # it is measured anew the next time
         files.make_folder(path.parent)

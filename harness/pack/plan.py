@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from harness import cost
 from harness.errors import Fault, UserError
 from harness.trial import CLIPPING, Trial
 
@@ -16,8 +17,9 @@ MOST = 16
 """Trials of a pack under `auto`: measured, more of them win little and hold more memory."""
 OWN = {"seed", "learning_rate", "schedule", "weight_decay", "select", "shuffled_targets", *CLIPPING}
 """Settings in which the trials of a pack may differ."""
-Gain = Callable[[Trial, int], float]
-"""How many times as fast so many trials of this shape train packed as one by one."""
+Gain = Callable[[Trial, int, float], float]
+"""How many times as fast so many trials of this shape train packed as one by one; NaN where finding out is not worth
+its time beside so many seconds of work."""
 WORTH = 1.1
 """A gain below this is none: calibration is as sure as that."""
 
@@ -78,9 +80,12 @@ def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain) ->
     packs: list[list[Trial]] = []
     for members in groups.values():
         size = min(most, len(members)) if most else min(MOST, math.ceil(len(members) / workers))
-        if most is None and size > 1 and (times := gain(members[0], size)) < WORTH:
-            why[f"{members[0].cell['name']}, {size} at once: {times:.2f} times as fast"] += len(members)
-            size = 1
+        if most is None and size > 1:
+            times = gain(members[0], size, sum(cost.estimate(trial).seconds for trial in members))
+            if not times >= WORTH:
+                found = "too little work to measure it" if math.isnan(times) else f"{times:.2f} times as fast"
+                why[f"{members[0].cell['name']}, {size} at once: {found}"] += len(members)
+                size = 1
         packs += _even(members, size)
     return Plan(packs, _told(packs, why))
 

@@ -12,11 +12,12 @@ import pytest
 import yaml
 from packs import ADDING, DIGITS, STREAM, differences, packed, same_as_alone, trials
 
-from harness import spec, store
+from harness import machine, spec, store
 from harness.checkpoint import Checkpoints
 from harness.engine import run_trial
 from harness.errors import Paused
 from harness.keeper import Keeper
+from harness.launch.base import Target, execute_pack
 from harness.record import Record
 from harness.stop import Stop
 from harness.trial import Trial
@@ -60,6 +61,26 @@ def test_every_kind_of_cell_packs(cell):
 
 def test_two_directions_pack():
     same_as_alone(trials({}, {}, cell={"name": "gru"}, precision="float64", bidirectional=True, **DIGITS), 1e-9)
+
+
+def test_trials_whose_batches_differ_in_shape_make_those_updates_by_themselves():
+    """Streams that go from document to document: a window is as long as what is left of the longest."""
+    task = {"name": "autocomplete", "characters": 3_000, "documents": "files"}
+    same = {"task": task, "bptt_length": 30, "batch_size": 5, "tokens": 1_500, "cell": {"name": "gru"}}
+    same_as_alone(trials(*MEMBERS, precision="float64", **same), 1e-9)
+
+
+def test_what_is_wrong_with_a_trial_is_in_its_record_as_it_is_alone(tmp_path, capsys):
+    """A pack that cannot begin: each of its trials goes on by itself."""
+    task = {"name": "autocomplete", "characters": 3_000}
+    same = {"task": task, "bptt_length": 30, "batch_size": 1_000_000, "tokens": 1_500}
+    members = trials({}, {}, cell={"name": "gru"}, **same)
+    target = Target(str(tmp_path), "many", machine.fingerprint(), wandb=False)
+    records = execute_pack(members, target)
+    assert "a pack of 2 trials: UserError: batch_size" in capsys.readouterr().out
+    for trial, record in zip(members, records, strict=True):
+        assert record.status == "failed" and "batch_size" in record.reason
+        assert record.reason == run_trial(trial).reason and target.holding(trial.id)
 
 
 @pytest.mark.parametrize("cell", CELLS)

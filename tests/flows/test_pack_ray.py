@@ -57,7 +57,7 @@ def test_a_pack_whose_worker_dies_goes_on_in_halves(tmp_path):
     """As where the system ends a process that has taken all memory."""
     file, results = written(tmp_path, 600), tmp_path / "results"
     child = started(file, "--pack", "4", "--results", str(results), "--checkpoint-seconds", "0.2")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while len(list(results.glob("packs/*/*.checkpoint/manifest.json"))) < 4:
         assert time.monotonic() < deadline and child.poll() is None
         time.sleep(0.05)

@@ -87,3 +87,22 @@ def test_a_terminal_has_a_bar_and_a_file_has_lines(clock):
                 shown.finished(trial, "ok", 1.0)
         assert "2 done, 0 running, 0 left, 0 diverged" in out.getvalue()
         assert ("\x1b" in out.getvalue()) == terminal == ("\u2501" in out.getvalue())
+
+
+def test_trials_of_a_pack_share_their_time(clock):
+    """Four trials of a pack that took 40 s report 10 s each: the next pack of four takes 40 s again, not 10 s."""
+    todo = trials(8)
+    out = io.StringIO()
+    progress = TrialProgress(
+        Console(file=out), {t.id: 10.0 for t in todo}, 0, lines=True, beside={t.id: 4 for t in todo}
+    )
+    for trial in todo[:4]:
+        progress.started(trial)
+    clock[0] += 40
+    for trial in todo[:4]:
+        progress.finished(trial, "ok", 10.0)
+    assert progress.sentence().endswith("about 0:40 to go")
+    for trial in todo[4:]:
+        progress.started(trial)
+    clock[0] += 20
+    assert progress.sentence().endswith("about 0:20 to go")

@@ -19,7 +19,7 @@ def trial(**changes: Any) -> Trial:
     return Trial(**plain | changes).normalised()
 
 
-def never(of: Trial, size: int) -> float:
+def never(of: Trial, size: int, work: float) -> float:
     raise AssertionError("nothing needs to be measured")
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_packed_says_why(why):
 def test_auto_asks_what_it_wins_and_leaves_every_worker_something():
     asks: list[int] = []
 
-    def gain(of: Trial, size: int) -> float:
+    def gain(of: Trial, size: int, work: float) -> float:
         asks.append(size)
         return 3.0
 
@@ -111,6 +111,11 @@ def test_auto_asks_what_it_wins_and_leaves_every_worker_something():
 
 
 def test_auto_packs_nothing_where_that_is_no_faster_and_says_so():
-    found = plan(seeds(4), None, 1, lambda of, size: 1.05)
+    found = plan(seeds(4), None, 1, lambda of, size, work: 1.05)
     assert [len(pack) for pack in found.packs] == [1] * 4
     assert found.told == ["4 trials train by themselves: gru, 4 at once: 1.05 times as fast"]
+
+
+def test_auto_measures_nothing_for_little_work_and_says_so():
+    found = plan(seeds(4), None, 1, lambda of, size, work: float("nan"))
+    assert found.told == ["4 trials train by themselves: gru, 4 at once: too little work to measure it"]

@@ -1,0 +1,80 @@
+"""`--pack auto`: what is measured is remembered, and what it decides is never slower."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packs import packed
+
+from harness.engine import run_trial
+from harness.pack import calibrate
+from harness.pack.plan import WORTH, plan
+from harness.trial import Trial
+
+WORK = 1e6
+"""Seconds of work beside which a measurement is nothing."""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that holds nothing."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "packs"
+
+
+def members(count: int, cell: str, updates: int = 30, **more: Any) -> list[Trial]:
+    task = {"name": "adding", "length": 32, "train_examples": 500, "valid_examples": 20, "test_examples": 20}
+    plain = {"task": task, "hidden_size": 16, "batch_size": 32, "evaluations": 1, "examples": 32 * updates}
+    return [Trial(**{**plain, "cell": {"name": cell}, "seed": seed, **more}).normalised() for seed in range(count)]
+
+
+def test_what_was_measured_is_remembered_for_this_shape_and_size(cache):
+    one, *_ = members(1, "elman")
+    found = calibrate.gain(one, 8, WORK)
+    (file,) = cache.glob("*.json")
+    assert json.loads(file.read_bytes())["gain"] == found > 1
+    file.write_text(json.dumps({"gain": 123.0}))
+    assert calibrate.gain(one.model_copy(update={"seed": 9, "learning_rate": 1.0}), 8, WORK) == 123.0
+    assert calibrate.gain(one, 8, 0.0) == 123.0, "what is known costs nothing"
+    assert calibrate.gain(one, 7, WORK) != 123.0
+    file.write_text("{")
+    assert calibrate.gain(one, 8, WORK) != 123.0, "a damaged file is measured anew"
+
+
+def test_for_little_work_nothing_is_measured(cache):
+    assert math.isnan(calibrate.gain(members(1, "gru")[0], 8, 1.0))
+    assert not cache.exists()
+
+
+KINDS: list[dict[str, Any]] = [
+    {"task": {"name": "next-letter"}, "tokens": 10_000, "examples": None, "bptt_length": 16},
+    {"task": {"name": "digits", "steps": 8}, "layers": 2, "optimizer": "sgd", "precision": "float64"},
+    {"bidirectional": True},
+    {"bptt_length": 8, "bptt_stride": 4},
+]
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_every_kind_of_trial_that_packs_can_be_measured(kind):
+    found = calibrate.measure(members(1, "gru", **KINDS[kind])[0], 3, rounds=1)
+    assert found.ratios and all(seconds > 0 for seconds in found.alone + found.packed)
+
+
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_auto_is_never_slower(cell):
+    """The time of training of 8 trials as auto puts them, against one by one, in turn: with room for a busy machine."""
+    todo = members(8, cell, updates=60)
+    packs = plan(todo, None, 1, lambda trial, size, work: calibrate.gain(trial, size, WORK)).packs
+    if all(len(pack) == 1 for pack in packs):
+        return  # they train as they do without it
+    ratios = []
+    for _ in range(3):
+        alone = statistics.mean(run_trial(trial).train_seconds for trial in todo[:2])
+        together = statistics.mean(record.train_seconds for pack in packs for record in packed(pack))
+        ratios.append(alone / together)
+    assert statistics.median(ratios) > 1 / WORTH, ratios
