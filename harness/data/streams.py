@@ -56,14 +56,15 @@ class _Window:
         inputs, at_BT = self.gather(examples.inputs)
         inputs[at_BT >= self.stop_B[:, None]] = 0
         targets, due_BT = self.targets(examples)
-        steps, count = inputs.shape[1], int(due_BT.sum())
+        steps, count, advance = inputs.shape[1], int(due_BT.sum()), self.advance
         if count > most:
+            advance = None  # nothing follows, and what is left may be shorter than that
             late_BT = (due_BT.T.ravel().cumsum() > most).reshape(due_BT.T.shape).T
             targets[late_BT] = _missing(targets)
             steps, count = int(np.flatnonzero((due_BT & ~late_BT).any(0))[-1]) + 1, most
         lengths = (self.stop_B - self.first_B).clip(1, steps)
         x, y, n = tensors(inputs[:, :steps], targets[:, :steps], lengths, examples.scale)
-        return Batch(x, y, n, torch.from_numpy(self.new_B), self.advance), count
+        return Batch(x, y, n, torch.from_numpy(self.new_B), advance), count
 
 
 def _missing(targets: np.ndarray) -> float:
