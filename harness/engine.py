@@ -39,6 +39,7 @@ from harness.record import Record
 from harness.snapshot import Course
 from harness.tasks.base import SPLITS, Examples, Split, Task
 from harness.trial import Trial
+from harness.workers import Workers, severed
 
 EVAL_BATCH = 512  # examples; fixed, because a batch's size can change the last bit of a score
 EVAL_STREAMS = 32  # of one long document; each begins without a past, which is part of the score
@@ -54,29 +55,40 @@ class Begun(NamedTuple):
 
 
 def run_trial(
-    trial: Trial, benchmark: str = "", keep: Callable[[bytes], None] | None = None, keeper: Keeper | None = None
+    trial: Trial,
+    benchmark: str = "",
+    keep: Callable[[bytes], None] | None = None,
+    keeper: Keeper | None = None,
+    workers: Workers | None = None,
 ) -> Record:
     """Train and evaluate one trial. An exception inside becomes a Record with status `failed` and its traceback.
+
+    `workers`: this process is one of several that train it together and all run this; each returns a record, of which
+    that of the first is the trial's. What says only that another of them is gone is raised.
 
     `keep` stores the weights of a trial that ended well (harness/models/weights.py) before its record is returned;
     what it raises is raised. `keeper` goes on from a checkpoint and writes more; Paused is raised where it was asked to
     stop.
     """
-    trial, keeper, memory_used = trial.normalised(), keeper or Keeper(), efficiency.Memory()
+    trial, keeper, workers = trial.normalised(), keeper or Keeper(), workers or Workers()
+    assert trial.workers == workers.count, f"a trial of {trial.workers} workers, run by {workers.count}"
+    memory_used = efficiency.Memory()
     record, trained = blank(trial, benchmark), b""
     try:
         try:
-            fields, module = _observe(trial, keeper)
+            fields, module = _observe(trial, keeper, workers)
         except Foreign as error:
             keeper.set_aside(error)
-            fields, module = _observe(trial, keeper)
+            fields, module = _observe(trial, keeper, workers)
         record = record.replace(**fields)
         if keep is not None and record.status == "ok":
             trained = weights.packed(module.model)
     except Stopped:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        if workers.several and severed(error):
+            raise
+        reason = f"{workers.name}{type(error).__name__}: {error}"
         record = record.replace(status="failed", reason=reason, traceback=traceback.format_exc())
     finally:
         keeper.close()
@@ -106,18 +118,18 @@ def blank(trial: Trial, benchmark: str) -> Record:
     )
 
 
-def _observe(trial: Trial, keeper: Keeper) -> tuple[dict[str, Any], RecurrentModule]:
+def _observe(trial: Trial, keeper: Keeper, workers: Workers) -> tuple[dict[str, Any], RecurrentModule]:
     """Train, evaluate and return the fields of the record that were observed, and what was trained."""
-    with controlled(trial):
-        begun = begin(trial)
+    with controlled(trial, workers):
+        begun = begin(trial, workers)
         return train(begun, keeper, keeper.open(begun.course, begun.data_sha256)), begun.course.module
 
 
-def begin(trial: Trial) -> Begun:
+def begin(trial: Trial, workers: Workers | None = None) -> Begun:
     """Load the data of a trial and build what is trained on it."""
     task = trial.build_task()
     data = _data(trial, task)
-    module = RecurrentModule(trial, task, trial.build_cell())
+    module = RecurrentModule(trial, task, trial.build_cell(), workers)
     loader = _loader(trial, task, data["train"])
     module.total_updates = len(loader)
     return Begun(Course(module, loader, attach(trial)), data, data_hash(data))
@@ -125,20 +137,21 @@ def begin(trial: Trial) -> Begun:
 
 def train(begun: Begun, keeper: Keeper, done: int) -> dict[str, Any]:
     """Train one trial, of which `done` updates were made before, and return what was observed."""
-    module, loader = begun.course.module, begun.course.loader
-    groups = Groups(loader, module.trial.evaluations, done)
-    trainer = make_trainer(begun.course.probes, groups, [keeper])
+    module, workers = begun.course.module, begun.course.module.workers
+    groups = Groups(workers.updates(begun.course.loader), module.trial.evaluations, done)
+    trainer = make_trainer(begun.course.probes, groups, [keeper], workers)
+    module.to(workers.device)
     with module.arithmetic.forward():
         first = (batch._replace(resets=None) for batch in whole(module.task, begun.data["train"], 1))
-        kernel = kernel_of(module.model, first)
-    trainer.fit(module, groups, whole(module.task, begun.data["valid"]))
+        kernel = kernel_of(module.model, (module.transfer_batch_to_device(each, workers.device, 0) for each in first))
+    trainer.fit(module, groups, workers.scored(whole(module.task, begun.data["valid"])))
     return observed(begun, trainer, kernel)
 
 
 def observed(begun: Begun, trainer: pl.Trainer, kernel: str) -> dict[str, Any]:
     """Evaluate what was trained, and return the fields of its record."""
     module, loader, probes = begun.course.module, begun.course.loader, begun.course.probes
-    task = module.task
+    task, workers = module.task, module.workers
     fields: dict[str, Any] = {
         "kernel": kernel,
         "parameters": sum(p.numel() for p in module.parameters()),
@@ -149,11 +162,11 @@ def observed(begun: Begun, trainer: pl.Trainer, kernel: str) -> dict[str, Any]:
     failure = module.failure
     if failure is None:
         if module.scored_at != module.updates:
-            trainer.validate(module, whole(task, begun.data["valid"]), verbose=False)
+            trainer.validate(module, workers.scored(whole(task, begun.data["valid"])), verbose=False)
         module.choose_weights()
-        trainer.test(module, whole(task, begun.data["test"]), verbose=False)
-        fields |= {"status": "ok", "reason": ""} | _scores(module.take_scores(), task)
-        fields["samples"] = samples.observed(module, begun.data["test"])
+        trainer.test(module, workers.scored(whole(task, begun.data["test"])), verbose=False)
+        fields |= {"status": "ok", "reason": ""} | _scores(module)
+        fields["samples"] = samples.observed(module, begun.data["test"]) if not workers.rank else ""
     else:
         fields |= {"status": "diverged", "reason": failure.reason, "failed_update": failure.update}
         fields |= {"failed_layer": failure.layer, "failed_step": failure.step}
@@ -170,8 +183,11 @@ def observed(begun: Begun, trainer: pl.Trainer, kernel: str) -> dict[str, Any]:
     return fields
 
 
-def _scores(scores: dict[str, float], task: Task) -> dict[str, Any]:
+def _scores(module: RecurrentModule) -> dict[str, Any]:
     """Fields of the record: the task's own score, and those beside it."""
+    module.to(module.workers.device)  # Lightning takes it back to the CPU, where NCCL could not add up the scores
+    task, scores = module.task, module.take_scores()
+    module.cpu()
     return {"score": scores[task.metric], "also_names": [*task.also], "also_scores": [scores[n] for n in task.also]}
 
 
@@ -184,13 +200,14 @@ def _data(trial: Trial, task: Task) -> dict[Split, Examples]:
     return data | {"train": shuffled(data["train"], task, trial.seed)} if trial.shuffled_targets else data
 
 
-def make_trainer(probes: Iterable[Probe], groups: Groups, first: Sequence[pl.Callback] = ()) -> pl.Trainer:
+def make_trainer(
+    probes: Iterable[Probe], groups: Groups, first: Sequence[pl.Callback] = (), workers: Workers | None = None
+) -> pl.Trainer:
     """Lightning with everything off that the project does itself; an epoch is the whole budget. `first`: callbacks that
     act before the probes."""
     panels = [Panel(probes)] if (probes := [*probes]) else []
     return pl.Trainer(
-        accelerator="cpu",
-        devices=1,
+        **(workers or Workers()).options(),
         max_epochs=1,
         callbacks=[*first, *panels],
         val_check_interval=groups.per_evaluation,
@@ -223,7 +240,7 @@ def whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatch
 
 
 @contextmanager
-def controlled(trial: Trial) -> Iterator[None]:
+def controlled(trial: Trial, workers: Workers | None = None) -> Iterator[None]:
     """Seed and threads of the trial inside, what was there before afterwards; the libraries' chatter kept out."""
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     noisy = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
@@ -232,7 +249,7 @@ def controlled(trial: Trial) -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     memory.keep_freed()
     torch.set_num_threads(trial.threads)
-    torch.manual_seed(trial.seed)
+    torch.manual_seed((workers or Workers()).seed(trial.seed))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.utils\._pytree")

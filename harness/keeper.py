@@ -26,6 +26,7 @@ from harness.errors import Paused
 from harness.module import RecurrentModule
 from harness.snapshot import Course
 from harness.stop import Stop
+from harness.workers import NOTHING, SAVE, STOP
 
 EVERY = 20.0
 """Seconds of training before the first checkpoint, and at least so many between two."""
@@ -57,19 +58,26 @@ class Keeper(pl.Callback):
         return self._earlier + (time.perf_counter() - self._begin) / self.beside
 
     def open(self, course: Course, data_sha256: str) -> int:
-        """Look for a checkpoint of a trial that is about to train, and return how many updates were made before."""
-        self.course = course
+        """Look for a checkpoint of a trial that is about to train, and return how many updates were made before.
+
+        Of several workers the first one looks, and tells the others. Raises ValueError where they do not train alike.
+        """
+        self.course, workers = course, course.module.workers
         self._sigterm = signal.getsignal(signal.SIGTERM)
-        if self.checkpoints is None:
-            return 0
         versions = {"harness": __version__, "torch": torch.__version__, "numpy": np.__version__}
-        self._bound = {"data": data_sha256, "code": course.code, **versions}
-        found = self.checkpoints.read(self._bound)
+        if self.checkpoints or workers.several:
+            self._bound = {"data": data_sha256, "code": course.code, **versions}
+        for rank, bound in enumerate(workers.all(self._bound)):
+            for name in (name for name in bound if bound[name] != self._bound[name]):
+                raise ValueError(f"{name}: worker {rank} has {bound[name]}, worker {workers.rank} {self._bound[name]}")
+        found = workers.first(self.checkpoints.read(self._bound) if self.checkpoints else None)
         if found is None:
             return 0
         self._found, self.attempts = found.state, found.attempt
         updates = found.state["module"]["updates"]
-        print(f"trial {self.checkpoints.trial_id} goes on from update {updates} of {len(course.loader)}", flush=True)
+        if self.checkpoints:
+            trial, count = self.checkpoints.trial_id, len(course.loader)
+            print(f"trial {trial} goes on from update {updates} of {count}", flush=True)
         return updates
 
     def close(self) -> None:
@@ -80,13 +88,15 @@ class Keeper(pl.Callback):
 
     def set_aside(self, why: Foreign) -> None:
         """The checkpoint does not fit: forget it, for the trial starts anew."""
-        assert self.checkpoints is not None
-        self.checkpoints.set_aside(str(why))
+        if self.checkpoints is not None:
+            self.checkpoints.set_aside(str(why))
         self.attempts, self._found = 1, None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on from the checkpoint, if there is one, and start the clock."""
         self.go_on(trainer.optimizers[0])
+        if self.course.module.workers.several:
+            self.course.module.after_update.append(self._agreed)
         self.start_clock(self.ask)
 
     def go_on(self, optimizer: torch.optim.Optimizer) -> None:
@@ -113,7 +123,7 @@ class Keeper(pl.Callback):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Between two batches of an evaluation all stands as after the last update; it is made anew."""
-        if self._stopping:
+        if self._stopping and not self.course.module.workers.several:
             self._take(pl_module)
 
     def _watch(self, ask: Callable[[], None]) -> None:
@@ -126,11 +136,20 @@ class Keeper(pl.Callback):
                 return
 
     def ask(self) -> None:
-        """Have a checkpoint taken after the update that is being made, whichever thread this is."""
+        """Have a checkpoint taken after the update that is being made, whichever thread this is; of several workers
+        after the next one of which all hear in time."""
+        workers = self.course.module.workers
         with self._lock:
-            if not self._due:
+            if workers.several:
+                workers.says = STOP if self._stopping else SAVE
+            elif not self._due:
                 self._due = True
                 self.course.module.after_update.append(self._after_update)
+
+    def _agreed(self, trainer: pl.Trainer, pl_module: RecurrentModule, *_: Any) -> None:
+        """After an update of several workers: do what the first one asked of all."""
+        if pl_module.workers.heard != NOTHING and pl_module.failure is None:
+            self._take(pl_module)
 
     def _after_update(self, trainer: pl.Trainer, pl_module: RecurrentModule, *_: Any) -> None:
         pl_module.after_update.remove(self._after_update)
@@ -143,21 +162,23 @@ class Keeper(pl.Callback):
         self.served(begin)
 
     def write(self) -> None:
-        """Write a checkpoint; where that fails the trial goes on without."""
-        assert self.checkpoints is not None
+        """Write a checkpoint, as the first of several workers; where that fails the trial goes on without."""
         state = self.course.state(self._optimizer) | {"seconds": self.seconds, "started": self.started}
         try:
-            self.checkpoints.write(state, self.course.module.updates, self.attempts, self._bound)
+            if self.checkpoints is not None:
+                self.checkpoints.write(state, self.course.module.updates, self.attempts, self._bound)
         except OSError as error:
-            print(f"warning: no checkpoint of trial {self.checkpoints.trial_id}: {error}", flush=True)
+            print(f"warning: no checkpoint of trial {self.course.module.trial.id}: {error}", flush=True)
         for probe in self.course.probes:
             probe.skip_time()
 
     def served(self, begin: float) -> None:
         """What the clock asked for was done, from `begin` on. End the trial if a stop was asked for."""
-        assert self.checkpoints is not None
-        now = time.monotonic()
+        now, workers = time.monotonic(), self.course.module.workers
         with self._lock:  # only now may the clock ask again; who asked for a stop meanwhile has said so below
             self._next, self._due = now + max(self.every, (now - begin) / SHARE), False
-        if self._stopping:
-            raise Paused(f"trial {self.checkpoints.trial_id} stopped after update {self.course.module.updates}")
+            if workers.says == workers.heard:
+                workers.says = NOTHING
+        if workers.heard == STOP if workers.several else self._stopping:
+            trial = self.course.module.trial.id
+            raise Paused(f"trial {trial} stopped after update {self.course.module.updates}")

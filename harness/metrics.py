@@ -170,6 +170,15 @@ _METRICS = [
         True,
     ),
     Metric("train_loss", "training loss", "", "lower", ".4f", "mean loss of the last tenth of the updates"),
+    Metric(
+        "communication_seconds",
+        "communication",
+        "s",
+        "lower",
+        ",.1f",
+        "of the training seconds those in which the first worker waited for the gradients of all to be added up",
+        True,
+    ),
     Metric("train_seconds", "training seconds", "s", "lower", ",.1f", "wall time of the updates alone", True),
     Metric(
         "seconds",

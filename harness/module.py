@@ -24,6 +24,7 @@ from harness.models.progress import Failure, Progress, Update
 from harness.models.scores import Score, score
 from harness.tasks.base import Task
 from harness.trial import Trial
+from harness.workers import Workers
 
 EXPLOSION = 1_000
 """A loss this many times the first one has exploded, although every number is still finite."""
@@ -38,11 +39,11 @@ class RecurrentModule(pl.LightningModule):
     Manual optimisation: an update may need several backward passes, and the norm must be seen before clipping.
     """
 
-    def __init__(self, trial: Trial, task: Task, cell: Cell) -> None:
+    def __init__(self, trial: Trial, task: Task, cell: Cell, workers: Workers | None = None) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.trial, self.task = trial, task
-        self.arithmetic = Arithmetic(trial.precision, device="cpu")
+        self.trial, self.task, self.workers = trial, task, workers or Workers()
+        self.arithmetic = Arithmetic(trial.precision, self.workers.device.type)
         self.model = build_model(trial, task, cell)
         choose_kernels(self.model, self.arithmetic)
         self.loss_of = self.arithmetic.exact(LOSSES.get(task.objective, cross_entropy))  # unread by a sequence head
@@ -54,7 +55,6 @@ class RecurrentModule(pl.LightningModule):
         self._first_loss: float | None = None
         self._best: tuple[float, dict[str, Tensor]] | None = None  # validation score and weights
         self.named_weights = list(self.model.named_parameters())
-        self._differentiate: Differentiate = Tensor.backward
 
     @property
     def updates(self) -> int:
@@ -70,10 +70,6 @@ class RecurrentModule(pl.LightningModule):
     def failure(self) -> Failure | None:
         """What ended training."""
         return self.progress.failure
-
-    def on_fit_start(self) -> None:
-        """Several workers add their gradients up inside Lightning's backward pass; one has nothing to add."""
-        self._differentiate = self.manual_backward if self.trainer.world_size > 1 else Tensor.backward
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam (Kingma and Ba, arXiv:1412.6980) or plain SGD, in torch's fused form; with weight decay AdamW
@@ -108,7 +104,7 @@ class RecurrentModule(pl.LightningModule):
         optimizer: Any = self.optimizers(use_pl_optimizer=False)  # its wrapper counts steps that we count ourselves
         if self.trial.schedule != "constant":
             optimizer.param_groups[0]["lr"] = self.rate()
-        loss, gradient, done = self.look_back(batch, self._differentiate, optimizer)
+        loss, gradient, done = self.look_back(batch, Tensor.backward, optimizer)
         if self.settle(batch, loss, done, gradient):
             optimizer.step()
         elif self.failure is not None:
@@ -119,10 +115,15 @@ class RecurrentModule(pl.LightningModule):
         self, batch: Batch, differentiate: Differentiate, optimizer: torch.optim.Optimizer
     ) -> tuple[float, Profile | None, Clipped]:
         """Leave the clipped gradient of a batch at the weights; return the loss, its gradient by lag where that is
-        watched, and what clipping did."""
+        watched, and what clipping did. Of several workers each goes back over its rows, and all have the sum."""
         for _, parameter in self.named_weights:
             parameter.grad = None  # zero_grad() without a profiler's record
-        loss, gradient = self._backward(batch, self.progress.watch, differentiate)
+        # the last batch may have too few rows for every worker
+        watch, rows = self.progress.watch, len(batch.inputs)
+        loss, gradient = self._backward(batch, watch, differentiate) if rows else Backward(0.0, None)
+        if self.workers.several:
+            loss = self.workers.add_up([weight for _, weight in self.named_weights], loss)
+            gradient = self.workers.profile(gradient) if watch else None
         self.arithmetic.unscale(optimizer)
         return loss, gradient, clip(self.named_weights, self.trial)
 
@@ -134,8 +135,8 @@ class RecurrentModule(pl.LightningModule):
             self._first_loss = loss
         skipped = math.isfinite(loss) and self.arithmetic.skips(done.finite)
         progress.failure = self._fault(batch, loss, done) if not skipped and self.wrong(loss, done) else None
-        tokens, padded = self.model.steps(batch)
-        progress.last = Update(loss, done, skipped, tokens, padded, len(batch.inputs), gradient)
+        tokens, padded = self.model.steps(batch.full)
+        progress.last = Update(loss, done, skipped, tokens, padded, len(batch.full.inputs), gradient)
         return progress.failure is None and not skipped
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -143,7 +144,8 @@ class RecurrentModule(pl.LightningModule):
         is moved one by one."""
         if device.type == "cpu" or not isinstance(batch, Batch):
             return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        moved = super().transfer_batch_to_device(batch._replace(whole=None), device, dataloader_idx)
+        return moved._replace(whole=batch.full)  # counted where it is
 
     def _backward(
         self, batch: Batch, watch: bool, differentiate: Differentiate, begins: Told | None = None
@@ -165,8 +167,10 @@ class RecurrentModule(pl.LightningModule):
         if abs(loss) < float("inf") and done.finite:
             reason = f"loss {loss:.4g} is over {EXPLOSION:,} times the first loss, {self._first_loss:.4g}"
             return Failure(self.updates, largest_gradient(self.model), None, reason)
+        repeat = partial(self._backward, batch, False)
         with self.arithmetic.forward():
-            layer, step, what = first_non_finite(self.model, batch, partial(self._backward, batch, False))
+            look = partial(first_non_finite, self.model, batch, repeat) if len(batch.inputs) else lambda: None
+            layer, step, what = self.workers.first_bad(look)
         return Failure(self.updates, layer, step, f"{what}; loss {loss:.4g}, gradient norm {done.before:.4g}")
 
     def validation_step(self, batch: Batch, index: int) -> None:
@@ -199,7 +203,10 @@ class RecurrentModule(pl.LightningModule):
 
     def state(self) -> dict[str, Any]:
         """Return all that training has changed here, for a checkpoint; a schedule follows `updates`."""
-        carried = {mode: [tuple(s.clone() for s in state) for state in at] for mode, at in self.model.carried.items()}
+        carried = {
+            mode: [tuple(s.to("cpu", copy=True) for s in state) for state in at]
+            for mode, at in self.model.carried.items()
+        }
         return {
             "weights": self.model.state_dict(), "best": self._best, "carried": carried, "updates": self.updates,
             "arithmetic": self.arithmetic.state(), "scored_at": self.scored_at, "first_loss": self._first_loss,
@@ -209,7 +216,10 @@ class RecurrentModule(pl.LightningModule):
         """Go on from there."""
         self.model.load_state_dict(state["weights"])
         self.arithmetic.load_state(state["arithmetic"])
-        self.model.carried, self.progress.updates = state["carried"], state["updates"]
+        self.model.carried = {
+            mode: [tuple(s.to(self.device) for s in state) for state in at] for mode, at in state["carried"].items()
+        }
+        self.progress.updates = state["updates"]
         self._best, self.scored_at, self._first_loss = state["best"], state["scored_at"], state["first_loss"]
 
     def choose_weights(self) -> None:
@@ -222,6 +232,6 @@ class RecurrentModule(pl.LightningModule):
         values = {}
         for name in self.scores:
             each = cast(Score, self.scores[name])
-            values[name] = float(each.compute()) if each.update_called else math.nan
+            values[name] = float(each.compute()) if each.update_called else math.nan  # of all workers together
             each.reset()
         return values

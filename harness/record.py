@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from harness.metrics import METRICS
+from harness.trial import later
 
 SCHEMA_VERSION = 2
 """1: the first. 2: segments (segments.py), and what a machine can do at best beside what a trial did."""
@@ -91,6 +92,7 @@ class Record:
     update_seconds: list[float] = field(default_factory=list)  # raw, warm-up included, evaluation excluded
     warmup_updates: int = 0
     train_seconds: float = math.nan
+    communication_seconds: float = 0.0  # of them, until the gradients of all workers were added up
     seconds: float = math.nan
     padding_share: float = math.nan
     peak_memory_bytes: int = 0  # of the process, libraries included; 0: not known
@@ -123,8 +125,9 @@ class Record:
         return {key: value for key, value in self.plain().items() if key not in TIMED}
 
     def settings(self) -> dict[str, Any]:
-        """Return the Trial's settings as plain data."""
-        return json.loads(self.trial)
+        """Return the Trial's settings as plain data; one that is younger than the record is at its default."""
+        found = json.loads(self.trial)
+        return {**(later() if found else {}), **found}
 
     @classmethod
     def from_plain(cls, row: dict[str, Any]) -> Record:

@@ -6,6 +6,7 @@
     loader       the data cursor: examples handed out, or where each stream stands; the order follows from the seed
     probes       what each has seen: losses, norms and clip statistics, the learning curve, times
     generators   torch's, of the CPU and of each GPU
+    others       of several workers, what differs between them: the state that streams carry, and generators
 
 Nothing draws from another generator: Python's and NumPy's global ones are left alone, in training as here, because Ray
 takes identifiers from them that must differ between processes (tests/units/test_keeper.py holds training to it).
@@ -47,13 +48,16 @@ class Course:
         return hashlib.sha256(b"".join([_trainer(), *map(_source, sorted(own))])).hexdigest()[:12]
 
     def state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Return everything, to be written before the next update."""
+        """Return everything, to be written before the next update. Every worker of a trial must call this."""
+        module = self.module.state()
+        own = {"carried": module["carried"], "generators": generators()}
         return {
-            "module": self.module.state(),
+            "module": module,
             "optimizer": optimizer.state_dict(),
             "loader": self.loader.state_dict(),
             "probes": {type(probe).__name__: probe.state() for probe in self.probes},
-            "generators": generators(),
+            "generators": own["generators"],
+            "others": self.module.workers.all(own)[1:],
         }
 
     def load_state(self, state: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
@@ -61,12 +65,16 @@ class Course:
         names = {type(probe).__name__ for probe in self.probes}
         if state["probes"].keys() != names:
             raise KeyError(f"probes {', '.join(sorted(names))}, not {', '.join(sorted(state['probes']))}")
-        self.module.load_state(state["module"])
+        workers = self.module.workers
+        if len(state["others"]) != workers.count - 1:
+            raise ValueError(f"it is of {len(state['others']) + 1} workers, not {workers.count}")
+        own = [state["module"] | {"generators": state["generators"]}, *state["others"]][workers.rank]
+        self.module.load_state(state["module"] | {"carried": own["carried"]})
         optimizer.load_state_dict(state["optimizer"])
         self.loader.load_state_dict(state["loader"])
         for probe in self.probes:
             probe.load_state(state["probes"][type(probe).__name__])
-        set_generators(state["generators"])  # last: nothing draws between this and the next update
+        set_generators(own["generators"])  # last: nothing draws between this and the next update
 
 
 @cache  # what a process runs is what it read at first
@@ -78,7 +86,7 @@ def _source(file: str) -> bytes:
 def _trainer() -> bytes:
     """Hash of the parts that train every trial."""
     package, found = Path(__file__).parent, hashlib.sha256()
-    for part in ("module.py", "engine.py", "snapshot.py", "data", "models", "pack", "probes"):
+    for part in ("module.py", "engine.py", "snapshot.py", "workers.py", "data", "models", "pack", "probes"):
         for path in [package / part] if part.endswith(".py") else sorted((package / part).glob("*.py")):
             if not path.name.startswith("read_"):  # what a reader makes is named by the hash of the data
                 found.update(path.read_bytes())

@@ -29,7 +29,7 @@ Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "float64", "bfloat16-mixed", "float16-mixed"]
 CLIPPING = {"clip_norm": "c", "clip_value": "cv", "clip_layer_norm": "cl", "clip_agc": "ca"}
 """Settings that clip, of which one may be given, and what a label calls them."""
-LATER: Final[frozenset[str]] = frozenset()
+LATER: Final[frozenset[str]] = frozenset({"workers"})
 """Settings younger than stored records: at its default, one is no part of the id, so that those records still count."""
 
 
@@ -85,7 +85,8 @@ class Trial(BaseModel):
     precision: Precision = Field(
         "float32", description="arithmetic of the model; mixed: float32 weights, matrix products in 16 bits"
     )
-    threads: int = Field(1, ge=1, le=1_024, description="torch threads of the trial")
+    threads: int = Field(1, ge=1, le=1_024, description="torch threads of each worker of the trial")
+    workers: int = Field(1, ge=1, le=1_024, description="processes that train together, each on its rows of a batch")
     seed: int = Field(0, ge=0, lt=2**32, description="start weights, data order, synthetic data and dropout")
     protocol: Literal[1] = PROTOCOL
 
@@ -103,8 +104,8 @@ class Trial(BaseModel):
     def canonical(self) -> str:
         """One JSON text for equal settings: sorted keys, no spaces."""
         settings = self.model_dump(mode="json")
-        for name in LATER:
-            if settings[name] == type(self).model_fields[name].default:
+        for name, default in later().items():
+            if settings[name] == default:
                 del settings[name]
         return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -196,11 +197,19 @@ class Trial(BaseModel):
         if task.stream and self.tokens is None:
             what = f"examples: task '{self.task['name']}' is a stream, whose budget counts tokens"
             faults.append(Fault(what, allowed="tokens", remedy="tokens: 1000000"))
+        if self.workers > self.batch_size:
+            what = f"workers: {self.workers} share batches of {self.batch_size}, so some would have nothing to do"
+            faults.append(Fault(what, allowed=f"1 to batch_size ({self.batch_size})", remedy="workers: 1"))
         if self.bptt_stride is not None and self.bptt_length is not None and self.bptt_stride > self.bptt_length:
             what = f"bptt_stride: {self.bptt_stride} steps between updates would leave some without a gradient"
             faults.append(Fault(what, allowed=f"1 to bptt_length ({self.bptt_length})", remedy="bptt_stride: null"))
         if faults:
             raise UserError(faults)
+
+
+def later() -> dict[str, Any]:
+    """Return the settings that an id holds only where they are not at their default, which this is."""
+    return {name: Trial.model_fields[name].default for name in sorted(LATER)}
 
 
 def key_of(settings: dict[str, Any]) -> str:

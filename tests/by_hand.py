@@ -100,7 +100,9 @@ def by_lag(
 ) -> tuple[list[int], Tensor]:
     """|dL/dstate| at every mark and at the start, where all sequences have as many steps."""
     lags, ends_B = [*(steps - mark.step for mark in marks[0][::-1]), steps], torch.full((len(start[0][0]),), steps)
-    return Look(ends_B, ends_B, lags).read(loss, marks, [{0: state} for state in start[::directions]])
+    counted = [int((ends_B >= lag).sum()) for lag in lags]
+    look = Look(ends_B, ends_B, lags, counted, len(ends_B), 1.0)
+    return look.read(loss, marks, [{0: state} for state in start[::directions]])
 
 
 def gradients(module: nn.Module) -> list[Tensor]:

@@ -27,6 +27,7 @@ class Batch(NamedTuple):
 
     Of a stream, a batch is one window: `resets` (B,) marks streams that start anew, and `advance` is how many steps
     later the next batch begins (None: all of them). `references`: the right answers as texts, where scores read them.
+    Of several workers each has a part: rows from the `first` on, with the `whole` beside them (parts.py).
     """
 
     inputs: Tensor
@@ -35,6 +36,19 @@ class Batch(NamedTuple):
     resets: Tensor | None = None
     advance: int | None = None
     references: Sequence[Sequence[str]] | None = None
+    whole: Batch | None = None
+    first: int | None = None
+
+    @property
+    def own(self) -> slice:
+        """The rows of the whole batch that are here."""
+        first = self.first or 0
+        return slice(first, first + len(self.lengths))
+
+    @property
+    def full(self) -> Batch:
+        """The batch that this is a part of: what is counted, and what a mean is over."""
+        return self if self.whole is None else self.whole
 
     @property
     def tokens(self) -> int:

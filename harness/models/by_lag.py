@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.cells.base import State
+from harness.data.batches import Batch
 from harness.models.base import Profile
 from harness.models.layer import Mark
 from harness.models.unroll import pieces
@@ -21,20 +22,32 @@ from harness.models.unroll import pieces
 @dataclass(frozen=True)
 class Look:
     """Where to look in one stretch of time: steps from its beginning to the last answer of each sequence that is due in
-    it (`ends_B`; 0: none is), and how far back of there a gradient goes (`reach_B`; -1: none starts)."""
+    it (`ends_B`; 0: none is), and how far back of there a gradient goes (`reach_B`; -1: none starts).
+
+    Of several workers each looks at its own sequences, at lags and in proportion to what all of them have: squares of
+    norms then add up over workers. `counted`: sequences that a gradient reaches at each lag, of `sequences` in all;
+    `weight`: share of the answers whose mean loss is watched that are this worker's.
+    """
 
     ends_B: Tensor
     reach_B: Tensor
     lags: list[int]
+    counted: list[int]
+    sequences: int
+    weight: float
 
     @classmethod
-    def back_to(cls, cuts: Sequence[int], ends_B: Tensor) -> Look:
-        """Look from each end back to the last cut before it, or to the beginning: at about LAG_POINTS lags, evenly from
-        0, and at the largest that there is. Something must be due."""
+    def back_to(cls, cuts: Sequence[int], ends_B: Tensor, batch: Batch) -> Look:
+        """Look from each end, of the whole batch that `batch` is a part of, back to the last cut before it, or to the
+        beginning: at about LAG_POINTS lags, evenly from 0, and at the largest there is. Something must be due."""
         begins = torch.tensor([0, *cuts], device=ends_B.device)
         reach_B = (ends_B - begins[torch.searchsorted(begins, ends_B) - 1]).where(ends_B > 0, -1)
         span = int(reach_B.max())
-        return cls(ends_B, reach_B, [*(span - step for step in pieces(0, span)), span])
+        lags = [*(span - step for step in pieces(0, span)), span]
+        counted = [int((reach_B >= lag).sum()) for lag in lags]
+        mine_B, device = ends_B[batch.own], batch.lengths.device
+        weight = int((mine_B > 0).sum()) / int((ends_B > 0).sum())
+        return cls(mine_B.to(device), reach_B[batch.own].to(device), lags, counted, len(ends_B), weight)
 
     @property
     def edges(self) -> set[int]:
@@ -61,16 +74,19 @@ class Look:
         may hold several `trials`, one after the other, whose sequences end alike: each is then looked at by itself.
         """
         batch, lags = len(self.ends_B), self.lags
+        # in float64, for the least of float32 is a few hundred steps away
+        norms = torch.zeros(trials, len(marks), len(lags), dtype=torch.float64)
+        if not self.weight:  # what is watched is of other workers
+            return lags, norms[0]
         rows = [_squares(loss.sum() * scale, *of, batch) for of in zip(marks, begun, strict=True)]
-        # the least of float32 is a few hundred steps away
-        norms = torch.zeros(trials, len(rows), len(lags), dtype=torch.float64)
         for place, lag in enumerate(lags):
             chosen = (self.reach_B >= lag).nonzero()[:, 0]
             step = self.ends_B[chosen] - lag
             for layer, squares_SB in enumerate(rows):
                 for trial, part in enumerate(squares_SB[step, chosen].chunk(trials)):
-                    norms[trial, layer, place] = float((part.mean() * (batch // trials)).sqrt())
-        return lags, (norms if trials > 1 else norms[0]) / scale
+                    mean = part.sum() / (self.counted[place] // trials)
+                    norms[trial, layer, place] = float((mean * (self.sequences // trials)).sqrt())
+        return lags, (norms if trials > 1 else norms[0]) * self.weight / scale
 
 
 def _squares(loss: Tensor, marks: list[Mark], begun: dict[int, State], batch: int) -> Tensor:

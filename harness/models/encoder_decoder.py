@@ -134,15 +134,15 @@ class EncoderDecoder(Model):
         targets_BU = batch.targets[:, : int(written_B.max())]
         steps = {"source": batch.inputs.shape[1], "target": targets_BU.shape[1]}
         cuts = {side: list(range(windows.length or n, n, windows.length or n)) for side, n in steps.items()}
-        side, lengths_B = ("target", written_B) if self.reads_one_step else ("source", batch.lengths)
+        side = "target" if self.reads_one_step else "source"
         direct = side == "source" and self.attention is not None  # a way back that no cut closes
-        look = Look.back_to([] if direct else cuts[side], lengths_B) if windows.watch and self.remembers else None
+        look = self._look(batch, [] if direct else cuts[side]) if windows.watch and self.remembers else None
         edges = {name: look.edges if look and name == side else () for name in steps}
         source, starts = self.read(batch, edges["source"], cuts["source"], bool(look))
         forced_BUD = self._dropped(self.target_embedding(self._shifted(targets_BU)), self.input_dropout)
         run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(look), False)
         answers_BUO = self.read_out(run.output_BTH, self.look_back(source, batch.lengths))
-        loss, gradient = loss_of(answers_BUO, targets_BU) / max(1, due(targets_BU)), None
+        loss, gradient = loss_of(answers_BUO, targets_BU) / max(1, due(batch.full.targets)), None
         if look:
             row = torch.arange(len(targets_BU), device=targets_BU.device)
             at_B = written_B - 1 if self.reads_one_step else torch.zeros_like(written_B)
@@ -151,6 +151,11 @@ class EncoderDecoder(Model):
             gradient = look.read(one, watched.marks, watched.begun, windows.scale)
         backward(loss)
         return Backward(float(loss.detach()), gradient)
+
+    def _look(self, batch: Batch, cuts: list[int]) -> Look:
+        """Where to look back from: the last symbol that is written, or the end of the source."""
+        full = batch.full
+        return Look.back_to(cuts, target_lengths(full.targets) if self.reads_one_step else full.lengths, batch)
 
     def _shifted(self, targets_BU: Tensor) -> Tensor:
         """The symbol before each target: the start symbol, then the targets but the last; padding reads as END."""

@@ -37,7 +37,8 @@ def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Window
         model.began = known[0]
     keep = {edge for begin, fresh, _ in cuts for edge in (begin, fresh)} | {model.go_on_at(batch)}
     watched, look = _look(model, batch, cuts) if windows.watch else (0, None)
-    ends, how = set(batch.lengths.tolist()), (windows.scale, windows.trials)
+    how = (windows.scale, windows.trials)
+    ends = set(batch.full.lengths.tolist())  # of all workers, so that each goes back over the same windows
     for begin, fresh, stop in cuts:
         # no loss is due where no sequence ends, so no gradient can come from there
         silent = not model.each_step and not any(fresh < end <= stop for end in ends)
@@ -67,8 +68,8 @@ def at_once(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Windows)
     """Yield the loss of the whole and, if it is watched, its gradient by lag."""
     steps, start = batch.inputs.shape[1], model.stack.zero_state(len(batch.inputs))
     cuts = [begin for begin, _, _ in plan(steps, windows, due_at_end=not model.each_step)][1:]
-    ends_B = _ends(model, batch, 0, steps)
-    look = Look.back_to(cuts, ends_B) if windows.watch and bool(ends_B.any()) else None
+    ends_B = _ends(model, batch.full, 0, steps)
+    look = Look.back_to(cuts, ends_B, batch) if windows.watch and bool(ends_B.any()) else None
     start, edges = (leaf(start), look.edges) if look else (start, set())
     run = unroll(model.stack, model.encode(batch.inputs), start, batch.lengths, edges, cuts, bool(look), ends=False)
     loss, last = model.losses(run.output_BTH, batch, 0, steps, False, loss_of, look.ends_B if look else None)
@@ -86,9 +87,9 @@ def _ends(model: SequenceModel, batch: Batch, fresh: int, stop: int) -> Tensor:
 def _look(model: SequenceModel, batch: Batch, cuts: list[tuple[int, int, int]]) -> tuple[int, Look | None]:
     """Where the window stops that is watched, and what of it."""
     for begin, fresh, stop in sorted(cuts, key=lambda window: (window[2] - window[0], window[2]), reverse=True):
-        ends_B = _ends(model, batch, fresh, stop)
+        ends_B = _ends(model, batch.full, fresh, stop)
         if bool(ends_B.any()):
-            return stop, Look.back_to([], (ends_B - begin).clamp(min=0))
+            return stop, Look.back_to([], (ends_B - begin).clamp(min=0), batch)
     return 0, None
 
 

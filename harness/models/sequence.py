@@ -116,7 +116,7 @@ class SequenceModel(Model):
         if self.stack.directions == 2 or self.over_steps is not None:
             parts, windows = at_once, windows._replace(stride=None)
         # at least 1: a batch of which nothing is due has loss 0 and gradient 0, not 0 / 0
-        count, total, gradient = max(1, due(batch.targets)), 0.0, None
+        count, total, gradient = max(1, due(batch.full.targets)), 0.0, None
         for loss, seen in parts(self, batch, loss_of, windows):
             gradient = seen or gradient
             mean = loss / count

@@ -62,8 +62,8 @@ class BLEU(Score):
             [texts[i] if i < len(texts) else None for texts in known] for i in range(max(map(len, known)))
         ]
         batch = corpus_bleu(sentences(self.task, answers), streams)
-        self.right += torch.tensor(batch.counts)
-        self.found += torch.tensor(batch.totals)
+        self.right += torch.tensor(batch.counts, device=self.right.device)
+        self.found += torch.tensor(batch.totals, device=self.found.device)
         self.written += batch.sys_len
         self.due += batch.ref_len
 

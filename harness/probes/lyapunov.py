@@ -40,9 +40,9 @@ class Lyapunov(Probe):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         """Keep the batch; the last of a budget may be a small rest."""
-        examples = len(batch.lengths)
+        examples = len(batch.full.lengths)
         if examples >= self.examples:
-            self.batch, self.examples = batch[:3], examples
+            self.batch, self.examples = batch.full[:3], examples
 
     def on_train_end(self, trainer, pl_module: RecurrentModule) -> None:
         """Measure the trained weights."""
@@ -50,8 +50,9 @@ class Lyapunov(Probe):
         if self.batch is None or pl_module.failure is not None or not model.remembers:
             return
         model.eval()  # no dropout, and so no draw
+        batch = pl_module.transfer_batch_to_device(Batch(*self.batch), pl_module.device, 0)
         with torch.no_grad():
-            stack, x_BTD, lengths_B, start = model.driven(Batch(*self.batch))
+            stack, x_BTD, lengths_B, start = model.driven(batch)
         model.train(training)
         longest = lengths_B.sort(descending=True, stable=True)
         # as many steps are looked at as the shortest has: one of a single step would leave none

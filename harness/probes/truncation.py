@@ -32,16 +32,16 @@ class Truncation(Probe):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         """Keep the batch; the last of a budget may be a small rest."""
-        examples = len(batch.lengths)
+        examples = len(batch.full.lengths)
         if examples >= self.examples:
-            self.batch, self.examples = batch[:3], examples
+            self.batch, self.examples = batch.full[:3], examples
 
     def on_train_end(self, trainer, pl_module: RecurrentModule) -> None:
         """Measure the trained weights."""
         if self.batch is None or pl_module.failure is not None or not pl_module.model.remembers:
             return
         inputs, targets, lengths = (part[:SEQUENCES] for part in self.batch)
-        few = Batch(inputs, targets, lengths)
+        few = pl_module.transfer_batch_to_device(Batch(inputs, targets, lengths), pl_module.device, 0)
         own = None if pl_module.task.stream else self.trial.bptt_length
         tried = lengths_to_try(pl_module.model.reach(few), own)
         self.found = truncation_bias(pl_module.model, few, pl_module.loss_of, tried)

@@ -145,6 +145,7 @@ def test_where_nothing_is_due_nothing_is_seen_and_an_answer_in_the_middle_is_fou
 
 
 def test_reach_ends_at_the_cut_before_the_end() -> None:
-    look = Look.back_to([3, 6], torch.tensor([7, 6, 4, 3, 1, 0]))
+    ends_B = torch.tensor([7, 6, 4, 3, 1, 0])
+    look = Look.back_to([3, 6], ends_B, Batch(ends_B, ends_B, ends_B))
     assert look.reach_B.tolist() == [1, 3, 1, 3, 1, -1]
     assert look.lags == [0, 1, 2, 3]
