@@ -50,6 +50,7 @@ def run(
     rounding. Raises Paused where it was asked to `stop`.
     """
     most = asked(pack)
+    from harness.launch import train
     from harness.launch.base import Target, mirror
     from harness.upload import Uploader
 
@@ -59,10 +60,10 @@ def run(
         str(root.resolve()), benchmark.name, machine.fingerprint(), mirrored, weights, checkpoint_seconds, stop,
         nodes=on == "cluster",
     )  # fmt: skip
-    store = target.store()
-    store.check_writable()
-    stored = target.stored()
+    store, stored = target.store(), target.stored()
     todo = [trial for trial in benchmark.trials if trial.id not in stored]
+    train.check([trial for trial in todo if trial.workers > 1], on)
+    store.check_writable()
     _tidy(store, {trial.id for trial in benchmark.trials} & stored)
 
     def say(text: str) -> None:
@@ -97,8 +98,10 @@ def _launch(
 ) -> None:
     """Run trials, with a display of how far they are."""
     from harness import cost
+    from harness.launch import train
     from harness.launch.display import TrialProgress
 
+    alone, together = [t for t in todo if t.workers == 1], [t for t in todo if t.workers > 1]
     log = target.folder / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     diversion: AbstractContextManager[Console] = nullcontext(console)
     if on != "inline":
@@ -113,14 +116,17 @@ def _launch(
     estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
     here = max(1, machine.cpu_count() // max(trial.threads for trial in todo))
     at_once = max_concurrent or (len(todo) if target.nodes else here)  # a cluster's CPUs are Ray's to count
-    packs, told = plan(todo, most, 1 if on == "inline" else at_once, _gain)
+    packs, told = plan(alone, most, 1 if on == "inline" else at_once, _gain)
     for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     with diversion as terminal:
         beside = {trial.id: len(pack) for pack in packs for trial in pack}
         progress = TrialProgress(terminal, estimates, stored, on == "inline", beside)
         with progress.shown() as display:
-            launch(packs, target, display, min(at_once, len(todo)))
+            if together:  # first, because only where they are started is it seen whether a cluster has room for them
+                train.launch(together, target, display, max_concurrent or len(together))
+            if alone:
+                launch(packs, target, display, min(at_once, len(alone)))
 
 
 def _gain(trial: Trial, size: int, work: float) -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.keeper import Keeper
+    from harness.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -123,19 +124,27 @@ def execute(trial: Trial, target: Target) -> Record:
     worker of the next command never run the same trial side by side: the second waits, and finds the record, or the
     checkpoint that the first left. Raises Paused where the run was asked to stop.
     """
-    from harness.engine import run_trial
-
     _check(trial, target)
     store = target.store()
     with store.claim(trial.id, on_wait=partial(_go_on, target)):
-        if held := target.holding(trial.id):
-            record = held.read(trial.id)
-        else:
-            keep = partial(store.write_weights, trial.id) if target.weights else None
-            record = _store(run_trial(trial, target.benchmark, keep, _keeper(trial, target)), store)
+        held = target.holding(trial.id)
+        record = held.read(trial.id) if held else train_and_store(trial, target, store)
         if target.wandb:
             mirror([record], target.folder)  # the launcher tries again at the end, and says what is wrong
     return record
+
+
+def train_and_store(trial: Trial, target: Target, store: Store, workers: Workers | None = None) -> Record:
+    """Run one trial that this process has the claim of, and return the record that is stored.
+
+    Of several `workers` the first one has the claim and stores; what the record of another would say is returned.
+    """
+    from harness.engine import run_trial
+
+    if workers is not None and workers.rank:
+        return run_trial(trial, target.benchmark, workers=workers)
+    keep = partial(store.write_weights, trial.id) if target.weights else None
+    return _store(run_trial(trial, target.benchmark, keep, _keeper(trial, target), workers), store)
 
 
 def execute_pack(trials: Sequence[Trial], target: Target) -> list[Record]:
@@ -177,7 +186,12 @@ def _check(trial: Trial, target: Target) -> None:
     """Raise Paused where the run was asked to stop, UserError where this node does not see the results."""
     if target.stopped:
         raise Paused(f"trial {trial.id} was not started")
-    if target.shared and not Path(target.shared).is_dir():  # a node that came after the look at all of them
+    check_shared(target)
+
+
+def check_shared(target: Target) -> None:
+    """Raise UserError on a node that does not see the results: one that came after the look at all of them."""
+    if target.shared and not Path(target.shared).is_dir():
         raise UserError(Fault("this node does not see the results folder", target.root, remedy="mount it there"))
 
 

@@ -11,7 +11,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -28,6 +28,9 @@ from harness.trial import Trial
 RETRIES = 2
 """How often a trial is started again when its process dies under it (an exception inside a trial is a record)."""
 
+TOKEN = secrets.token_hex(16)
+"""Of every local Ray of this process: Ray reads it once, so that a second Ray with another would be closed to us."""
+
 GRACE = 20.0
 """Seconds that trials have, when the run is asked to stop, to get to an update and write a checkpoint. One that takes
 longer goes on from its last. Clusters give a process 30 s between telling it to end and ending it."""
@@ -37,15 +40,8 @@ def launch(packs: Sequence[Sequence[Trial]], target: Target, display: Display, m
     """Run every pack with `max_concurrent` at once, on a local Ray or the cluster of the job around this process."""
     trials = [trial for pack in packs for trial in pack]
     threads = max(trial.threads for trial in trials)
-
-    def farewell(why: str) -> None:
-        done = len({trial.id for trial in trials} & target.stored())
-        display.say(f"error: {why}; {done} of the {len(trials)} trials that were left are stored\n"
-                    "  try: start the head again; the same command then goes on")  # fmt: skip
-
-    there = target.nodes
-    place = attached(target.folder, threads, target.stop, farewell) if there else _local_ray(max_concurrent * threads)
-    with place as folder:
+    place = attached(target.folder, threads, target.stop, farewell(trials, target, display)) if target.nodes else None
+    with place or local_ray(max_concurrent * threads) as folder:
         target = replace(target, shared=folder if target.nodes else "")
         left = packs
         while left and not target.stopped:
@@ -55,7 +51,18 @@ def launch(packs: Sequence[Sequence[Trial]], target: Target, display: Display, m
             left = [part for pack in dead for part in _halves(pack)]
     if target.stopped and {trial.id for trial in trials} - target.stored():
         raise Paused("stopped")
-    _account_for_the_dead(trials, target, display)
+    account_for_the_dead(trials, target, display)
+
+
+def farewell(trials: Sequence[Trial], target: Target, display: Display) -> Callable[[str], None]:
+    """Return what tells how far trials are where the cluster goes away."""
+
+    def say(why: str) -> None:
+        done = len({trial.id for trial in trials} & target.stored())
+        display.say(f"error: {why}; {done} of the {len(trials)} trials that were left are stored\n"
+                    "  try: start the head again; the same command then goes on")  # fmt: skip
+
+    return say
 
 
 def _halves(pack: list[Trial]) -> list[list[Trial]]:
@@ -149,7 +156,13 @@ def _watch(display: Display, stop: Stop | None) -> Any:
     return Watch(display, stop)
 
 
-def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Display) -> None:
+def account_for_the_dead(
+    trials: Sequence[Trial],
+    target: Target,
+    display: Display,
+    why: str = " without a word (out of memory, or killed)",
+    traceback: str = "",
+) -> None:
     """Store a failed record for each trial whose process died every time: nothing leaves the table silently."""
     from harness.checkpoint import Checkpoints
 
@@ -157,7 +170,7 @@ def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Disp
     for trial in trials:
         if not target.holding(trial.id):
             task = trial.build_task()
-            reason = f"its process died {RETRIES + 1} times without a word (out of memory, or killed)"
+            reason = f"its process died {RETRIES + 1} times{why}"
             store.write(
                 Record(
                     trial_id=trial.id,
@@ -168,6 +181,7 @@ def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Disp
                     seed=trial.seed,
                     status="failed",
                     reason=reason,
+                    traceback=traceback,
                     metric=task.metric,
                     higher_is_better=METRICS[task.metric].better == "higher",
                     floor=task.floor(),
@@ -180,7 +194,7 @@ def _account_for_the_dead(trials: Sequence[Trial], target: Target, display: Disp
 
 
 @contextmanager
-def _local_ray(cpus: int) -> Iterator[str]:
+def local_ray(cpus: int) -> Iterator[str]:
     """Start a Ray of our own, yield a scratch folder, stop Ray and remove the folder.
 
     `address="local"` never joins a cluster that happens to run here. Ray listens on every interface, so it is closed
@@ -199,7 +213,7 @@ def _local_ray(cpus: int) -> Iterator[str]:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = folder  # workers inherit it, so what they leave behind goes with the scratch folder
     import ray

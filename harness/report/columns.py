@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.metrics import METRICS
+from harness.report import scaling
 from harness.report.table import Horizon, MachineTable, Row, TaskGroup
 from harness.report.words import NONE, arrow, direction, doubt, interval, metric_of, number, percent, setting_title
 
@@ -61,6 +62,7 @@ def columns(table: MachineTable, group: TaskGroup | None = None) -> list[Column]
             statuses, lambda r: r.statuses["ok"] / sum(r.statuses.values()), 2, False,
         ),
         median_column("tokens_per_second", 1),
+        *_scaling((group or table).rows),
         Column(
             "kernel", "kernel", "what unrolled the network over time: kernels differ in speed, not in mathematics",
             lambda r: counted(r.kernels), lambda r: counted(r.kernels), 3, False,
@@ -97,6 +99,16 @@ def _iqm() -> Column:
 
     doc = "interquartile mean over seeds: of the middle half of them; its 95 % interval by bootstrap, from 5 seeds on"
     return Column("score_iqm", "IQM", doc, text, lambda r: r.mean.center, 5)
+
+
+def _scaling(rows: list[Row]) -> list[Column]:
+    """Columns of several workers, where some row has them."""
+    of = scaling.scaled(rows)
+
+    def column(name: str, title: str, form: str, doc: str) -> Column:
+        return Column(name, title, doc, lambda r: number(of(r)[name], form), lambda r: of(r)[name], 2)
+
+    return [column(name, *told) for name, told in scaling.TITLES.items() if any(of(row) for row in rows)]
 
 
 def also_column(name: str) -> Column:

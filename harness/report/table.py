@@ -24,7 +24,9 @@ from harness.stats import Summary, median, summary, worst
 from harness.stats.center import LEAST, Mean, interquartile
 from harness.trial import Trial
 
-OK_ONLY = ("tokens_per_second", "times_floor", "mfu", "peak_memory_bytes", "train_seconds", "seconds")
+OK_ONLY = (
+    "tokens_per_second", "times_floor", "mfu", "peak_memory_bytes", "train_seconds", "communication_seconds", "seconds",
+)  # fmt: skip
 MEASURED = (
     "gradient_norm_median", "gradient_norm_p99", "gradient_norm_max", "gradient_norm_after_median", "clipped_share",
     "skipped_updates", "loss_spikes", "gradient_decay", "predicted_decay", "update_ratio_median", "train_loss",

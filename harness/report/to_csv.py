@@ -15,6 +15,7 @@ from harness.report.columns import counted
 from harness.report.compared import compare
 from harness.report.efficiency import FLOORS, bounds, ceiling
 from harness.report.published import COLUMNS, published
+from harness.report.scaling import scaled
 from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup, once
 from harness.report.words import NONE, clean
 from harness.stats import Summary
@@ -33,9 +34,10 @@ def lines(report: Report) -> tuple[list[str], list[dict[str, object]]]:
     """Return the names of the columns, and {name: value} of each variant and machine, numbers in full."""
     keys = list(dict.fromkeys(key for table in report.machines for key in table.differing))
     found = [
-        _cells(table, row, group.name, keys) | beside
+        _cells(table, row, group.name, keys) | scaling(row) | beside
         for table in report.machines
         for group in table.groups
+        for scaling in [scaled(group.rows)]
         for row, beside in zip(group.rows, _compared(group), strict=True)
     ]
     return list(dict.fromkeys(name for line in found for name in line)) or ["task", "cell", "metric", "score"], found

@@ -219,3 +219,15 @@ def test_a_stopped_run_says_how_far_it_is(here: Path, number: int) -> None:
     stored = len(open_folder(here / "results" / "x"))
     assert process.returncode == 75 and stored
     assert said == f"error: stopped; {stored} of 1000 trials are stored; type the same command to go on\n"
+
+
+@pytest.mark.parametrize(
+    ("on", "words"),
+    [
+        ("tune", "workers: 60 of 100 threads each, and this machine has"),
+        ("inline", "workers: 60 need processes of their own, and --on inline has one\n  try: --on tune"),
+    ],
+)
+def test_workers_that_have_no_room_are_refused(here: Path, refused: Callable[..., str], on: str, words: str) -> None:
+    (here / "x.yaml").write_text(TEXT.replace("{hidden", "{workers: 60, threads: 100, batch_size: 64, hidden"))
+    assert words in refused("run", "x.yaml", "--on", on)
