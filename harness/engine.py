@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import traceback
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-import torch
 
 from harness import efficiency, machine, samples, stability
 from harness.checkpoint import Foreign
+from harness.controlled import controlled
 from harness.data.batches import EvalBatches, TrainBatches
 from harness.data.check import check_examples
 from harness.data.control import shuffled
@@ -29,7 +26,7 @@ from harness.data.streams import EvalStreams, StreamBatches
 from harness.errors import Stopped
 from harness.keeper import Keeper
 from harness.metrics import METRICS
-from harness.models import memory, weights
+from harness.models import weights
 from harness.models.kernel import kernel_of
 from harness.module import RecurrentModule
 from harness.probes import attach
@@ -237,29 +234,6 @@ def whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatch
     if task.stream:
         return EvalStreams(examples, batch or EVAL_STREAMS, EVAL_WINDOW)
     return EvalBatches(examples, batch or EVAL_BATCH)
-
-
-@contextmanager
-def controlled(trial: Trial, workers: Workers | None = None) -> Iterator[None]:
-    """Seed and threads of the trial inside, what was there before afterwards; the libraries' chatter kept out."""
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    noisy = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in noisy]
-    for logger in noisy:
-        logger.setLevel(logging.ERROR)
-    memory.keep_freed()
-    torch.set_num_threads(trial.threads)
-    torch.manual_seed((workers or Workers()).seed(trial.seed))
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.utils\._pytree")
-            warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(state)
-        for logger, level in zip(noisy, levels, strict=True):
-            logger.setLevel(level)
 
 
 def data_hash(data: dict[Split, Examples]) -> str:

@@ -18,7 +18,7 @@ LEVELS = {
     "files late sealed rows folder segments compact stop store stats stability",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
-    3: "workers module probes samples tracking upload snapshot checkpoint keeper efficiency",
+    3: "workers controlled module probes samples tracking upload snapshot checkpoint keeper efficiency",
     # a probe watches the module, and the module knows no probe
     4: "engine pack",
     5: "launch",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.controlled import controlled
 from harness.data.groups import Groups
-from harness.engine import Begun, begin, blank, controlled, make_trainer, observed, train, whole
+from harness.engine import Begun, begin, blank, make_trainer, observed, train, whole
 from harness.keeper import Keeper
 from harness.models import weights
 from harness.pack.beside import Batches, Evaluations, Members

@@ -1,0 +1,37 @@
+"""What a trial finds around it in its process: its threads, its generator, and quiet libraries."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from harness.models import memory
+from harness.trial import Trial
+from harness.workers import Workers
+
+
+@contextmanager
+def controlled(trial: Trial, workers: Workers | None = None) -> Iterator[None]:
+    """Seed and threads of the trial inside, what was there before afterwards; the libraries' chatter kept out."""
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    noisy = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in noisy]
+    for logger in noisy:
+        logger.setLevel(logging.ERROR)
+    memory.keep_freed()
+    torch.set_num_threads(trial.threads)
+    torch.manual_seed((workers or Workers()).seed(trial.seed))
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric|torch\.utils\._pytree")
+            warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_rng_state(state)
+        for logger, level in zip(noisy, levels, strict=True):
+            logger.setLevel(level)
