@@ -86,17 +86,8 @@ def _source(file: str) -> bytes:
 def _trainer() -> bytes:
     """Hash of the parts that train every trial."""
     package, found = Path(__file__).parent, hashlib.sha256()
-    for part in (
-        "module.py",
-        "engine.py",
-        "snapshot.py",
-        "workers.py",
-        "controlled.py",
-        "data",
-        "models",
-        "pack",
-        "probes",
-    ):
+    files = ("module.py", "engine.py", "snapshot.py", "workers.py", "controlled.py")
+    for part in (*files, "data", "models", "pack", "probes"):
         for path in [package / part] if part.endswith(".py") else sorted((package / part).glob("*.py")):
             if not path.name.startswith("read_"):  # what a reader makes is named by the hash of the data
                 found.update(path.read_bytes())

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from harness import __version__, files, machine
+from harness.controlled import controlled
 from harness.data.batches import Batch
 from harness.data.sources import cache_folder
-from harness.engine import controlled
 from harness.models.base import Windows
 from harness.module import RecurrentModule
 from harness.pack.plan import shape_of
