@@ -1,0 +1,30 @@
+"""The same trial through the harness, in a process that has imported it: python through_harness.py FILE RESULTS
+
+Everything that a trial costs counts: data, probes at their default sampling, record, weights, W&B run offline.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import harness.engine  # noqa: F401  what a worker has imported before its first trial
+from harness import machine, spec
+from harness.launch.base import Target, execute
+
+
+def main(file: str, results: str) -> None:
+    """Run every trial of a benchmark, one after the other."""
+    benchmark = spec.load(file)
+    target = Target(results, benchmark.name, machine.fingerprint(), wandb=True)
+    for trial in benchmark.trials:
+        begin = time.perf_counter()
+        record = execute(trial, target)
+        took = time.perf_counter() - begin
+        answer = {"seed": trial.seed, "seconds": took, "score": record.score, "loss": record.train_loss}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

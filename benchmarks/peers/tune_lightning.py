@@ -1,0 +1,37 @@
+"""Ray Tune, a Lightning function trainable, a process for each trial: python tune_lightning.py FOLDER CPUS SEED..."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def trainable(config: dict[str, Any]) -> None:
+    """What one process does."""
+    sys.path.insert(0, config["code"])
+    import torch
+    from plain_lightning import train
+    from ray import tune
+
+    torch.set_num_threads(1)
+    tune.report(train(Path(config["folder"]), config["seed"], config["folder"]))
+
+
+if __name__ == "__main__":
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+    import ray
+    from ray import tune
+
+    folder, cpus, seeds = sys.argv[1], int(sys.argv[2]), list(map(int, sys.argv[3:]))
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
+    found = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space={"seed": tune.grid_search(seeds), "folder": folder, "code": str(Path(__file__).parent)},
+        run_config=tune.RunConfig(storage_path=f"{folder}/tune", verbose=0),
+    ).fit()
+    for one in found:
+        print(json.dumps({name: one.metrics[name] for name in ("seed", "seconds", "score", "loss")}), flush=True)
+    ray.shutdown()
