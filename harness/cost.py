@@ -29,6 +29,8 @@ PARAMETER_SECONDS = 5e-9  # clearing, clipping and stepping for each parameter o
 UPDATE_SECONDS = 1.5e-3  # batch, loss, probes, and calls of clipping and optimiser of one update
 TRIAL_SECONDS = 0.5  # data, evaluation, record
 COMMAND_SECONDS = 15.0  # imports, start and stop of Ray, report
+LONGEST_RUN = 4
+"""A copy that has gone on for more symbols than this is worth no more (models/pointer.py)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def weight_shapes(trial: Trial) -> dict[str, tuple[int, ...]]:
     bridges: list[tuple[str, tuple[int, ...]]] = [(f"bridge.{i}.weight", (hidden, wide)) for i in range(joints)]
     bridges += [(f"bridge.{i}.bias", (hidden,)) for i in range(joints)]
     attention = {"attention.score": (hidden, wide), "attention.combine": (hidden, wide + hidden)}
+    pointer: dict[str, tuple[int, ...]] = {"pointer.gate": (1, hidden), "pointer.bias": (1,)}
+    pointer |= {"pointer.runs": (LONGEST_RUN,)}
     return {
         **embedding,
         **read,
@@ -66,6 +70,7 @@ def weight_shapes(trial: Trial) -> dict[str, tuple[int, ...]]:
         "decoder.weight": (shape.outputs + 1, embedded),  # every symbol, and the one that starts
         **{f"decoder.{name}": size for name, size in _stack(cell, trial, embedded, False).items()},
         **(attention if trial.attention == "dot" else {}),
+        **(pointer if trial.pointer else {}),
         "head.weight": (shape.outputs, hidden),
         "head.bias": (shape.outputs,),
     }
@@ -103,7 +108,7 @@ class Course:
         """FLOPs of its matrix products: for each weight 2 forward and 4 backward, each time it is used."""
         reach = 1 / 3 + 2 / 3 * self.again
         times = {"layers": self.read * reach, "bridge": 1, "decoder": self.written, "attention": self.written}
-        times |= {"encoder": 0, "crf": self.read, "head": self.answers}
+        times |= {"encoder": 0, "crf": self.read, "head": self.answers, "pointer": self.written}
         products = [(n, size) for n, size in weight_shapes(trial).items() if len(size) > 1 and n != "decoder.weight"]
         return 6.0 * sum(times[name.partition(".")[0]] * math.prod(size) for name, size in products)
 

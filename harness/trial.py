@@ -29,7 +29,7 @@ Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "float64", "bfloat16-mixed", "float16-mixed"]
 CLIPPING = {"clip_norm": "c", "clip_value": "cv", "clip_layer_norm": "cl", "clip_agc": "ca"}
 """Settings that clip, of which one may be given, and what a label calls them."""
-LATER: Final[frozenset[str]] = frozenset({"workers"})
+LATER: Final[frozenset[str]] = frozenset({"pointer", "workers"})
 """Settings younger than stored records: at its default, one is no part of the id, so that those records still count."""
 
 
@@ -45,6 +45,7 @@ class Trial(BaseModel):
     layers: int = Field(1, ge=1, le=64, description="stacked recurrent layers")
     bidirectional: bool = Field(False, description="read the sequence in both directions")
     attention: Literal["none", "dot"] = Field("none", description="what a decoder sees of the source at each step")
+    pointer: bool = Field(False, description="a decoder may copy symbols of the source (pointer-generator)")
     beam_width: int = Field(1, ge=1, le=1_000, description="sequences that a decoder keeps when it answers; 1: greedy")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of units dropped between layers")
     input_dropout: float = Field(0.0, ge=0, lt=1, description="share dropped of what the first layer reads")
@@ -142,8 +143,8 @@ class Trial(BaseModel):
 
         A cell without state has no BPTT length and no second direction; a window as long as the sequence is the
         whole sequence; dropout acts between layers, so one layer has none. Where all is differentiated at once (a
-        decoder, two directions, a loss over all steps), there is no stride; without a decoder there is no attention and
-        no beam.
+        decoder, two directions, a loss over all steps), there is no stride; without a decoder there is no
+        attention, no beam and no pointer.
         """
         task, cell = self.build_task(), self.build_cell()
         changes: dict[str, Any] = {"task": task.plain(), "cell": cell.plain()}
@@ -159,7 +160,7 @@ class Trial(BaseModel):
         if task.written or task.over_steps or self.bidirectional:
             changes["bptt_stride"] = None
         if not task.written:
-            changes |= {"attention": "none", "beam_width": 1}
+            changes |= {"attention": "none", "beam_width": 1, "pointer": False}
         if task.stream:
             changes["batching"] = "shuffled"
         if self.layers == 1:
@@ -187,6 +188,12 @@ class Trial(BaseModel):
         if self.bidirectional and task.stream and not task.autoregressive:
             what = f"bidirectional: task '{self.task['name']}' is a stream, which has no end to read back from"
             faults.append(Fault(what, allowed="false", remedy="bidirectional: false"))
+        if self.pointer and task.written and self.attention == "none":
+            what = "pointer: without attention there is nothing to point with"
+            faults.append(Fault(what, allowed="false, or attention: dot", remedy="attention: dot"))
+        if self.pointer and task.written and not task.shared_symbols:
+            what = f"pointer: task '{self.task['name']}' reads other symbols than it writes"
+            faults.append(Fault(what, allowed="false", remedy="pointer: false"))
         clips = [name for name in CLIPPING if getattr(self, name) is not None]
         if len(clips) > 1:
             what = f"{clips[0]}: given together with {', '.join(clips[1:])}"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from by_hand import drawn, every_cell, gradients, noise, weights
 from torch import Tensor
+from torch.nn import functional as F
 
 from harness.data.batches import Batch
 from harness.models.base import Windows
@@ -133,13 +134,32 @@ def one_sequence(model: EncoderDecoder, inputs: Tensor, before: list[int], cut: 
         y, visited = _layer(layer, y, start, cut)
         target.append(visited)
     answers = []
-    for h in y:
+    for place, h in enumerate(y):
+        looks = h.new_zeros(0)
         if model.attention is not None:
-            scores = torch.stack([h[0] @ (model.attention.score.weight @ m) for m in memory])
+            scores = looks = torch.stack([h[0] @ (model.attention.score.weight @ m) for m in memory])
             context = sum(share * m for share, m in zip(scores.exp() / scores.exp().sum(), memory, strict=True))
             h = (model.attention.combine.weight @ torch.cat([context, h[0]])).tanh()[None]
         answers.append(h[0] @ model.head.weight.mT + model.head.bias)
+        if model.pointer is not None:
+            answers[-1] = _copied(model, answers[-1], h[0], looks, inputs.tolist(), before[: place + 1])
     return Sequence(torch.stack(answers), source, target)
+
+
+def _copied(model: Any, own: Tensor, h: Tensor, looks: Tensor, source: list[int], before: list[int]) -> Tensor:
+    """log p of each symbol where it may be the decoder's own or one of the source, position by position."""
+    gate = (model.pointer.gate.weight[0] @ h + model.pointer.gate.bias[0]).sigmoid()
+    worth = torch.cat([torch.zeros(1, dtype=own.dtype), model.pointer.runs])
+    read = [model.start_symbol, *source]  # what stands before each place of the source
+    runs = [common_end(read[: place + 1], before, len(model.pointer.runs)) for place in range(len(source))]
+    shares = torch.softmax(looks + worth[torch.tensor(runs)], 0)
+    hits = F.one_hot(torch.tensor(source), len(own)).to(own.dtype)
+    return (gate * own.softmax(0) + (1 - gate) * shares @ hits).log()
+
+
+def common_end(one: list[int], other: list[int], most: int) -> int:
+    """How many symbols, `most` at most, both end in."""
+    return max(n for n in range(min(len(one), len(other), most) + 1) if n == 0 or one[-n:] == other[-n:])
 
 
 def loss_of_batch(model: EncoderDecoder, batch: Batch, cut: int | None = None) -> tuple[Tensor, list[Sequence]]:

@@ -15,15 +15,18 @@ OUT_OF_SIGHT = float("-inf")
 
 class Memory(NamedTuple):
     """What is looked back at, ready for every step of the answer: W_a m (B, S, H), m with its padding zeroed (B, S, W),
-    and where padding is (B, 1, S)."""
+    where padding is (B, 1, S). Where symbols are copied (pointer.py): those of the source (B, S), and of how many
+    symbols a copy is that would go on there (B, U, S)."""
 
     keys_BSH: Tensor
     values_BSW: Tensor
     padding_B1S: Tensor
+    symbols_BS: Tensor | None = None
+    runs_BUS: Tensor | None = None
 
     def rows(self, index_N: Tensor) -> Memory:
         """Return rows in another order, or more than once."""
-        return Memory(*(part[index_N] for part in self))
+        return Memory(**{name: part[index_N] for name, part in self._asdict().items() if part is not None})
 
 
 class DotAttention(nn.Module):
@@ -51,9 +54,13 @@ class DotAttention(nn.Module):
         values_BSW = source_BSW.masked_fill(padding_BS[:, :, None], 0)
         return Memory(self.score(values_BSW), values_BSW, padding_BS[:, None])
 
+    def scores(self, h_BUH: Tensor, memory: Memory) -> Tensor:
+        """Return h W_a m (B, U, S), minus infinity at padding."""
+        return (h_BUH @ memory.keys_BSH.mT).masked_fill(memory.padding_B1S, OUT_OF_SIGHT)
+
     def weights(self, h_BUH: Tensor, memory: Memory) -> Tensor:
         """Return a (B, U, S), which sums to 1 over the real steps of each source."""
-        return (h_BUH @ memory.keys_BSH.mT).masked_fill(memory.padding_B1S, OUT_OF_SIGHT).softmax(2)
+        return self.scores(h_BUH, memory).softmax(2)
 
     def forward(self, h_BUH: Tensor, memory: Memory) -> Tensor:
         """Return h~ (B, U, H)."""

@@ -20,6 +20,7 @@ from harness.models.by_lag import Look
 from harness.models.decoding import Step, beam, greedy
 from harness.models.diagnose import first_bad_mark
 from harness.models.objectives import IGNORE, due
+from harness.models.pointer import Pointer
 from harness.models.precision import weight_dtype
 from harness.models.ragged import Unrolled, unroll
 from harness.models.stack import Stack, StackState
@@ -38,7 +39,7 @@ class EncoderDecoder(Model):
     Training feeds the right symbol before (teacher forcing, Williams and Zipser, Neural Computation 1, 1989);
     `answer` feeds the model's own. A bidirectional encoder ends in two states per layer: a linear layer takes both to
     the one that the decoder starts from, a learned mixture of which their sum would be one case. It has no
-    squashing, since c of an LSTM has no bound.
+    squashing, since c of an LSTM has no bound. With `pointer` answers are log-probabilities (pointer.py).
     """
 
     def __init__(self, trial: Trial, task: Task, cell: Cell) -> None:
@@ -58,6 +59,7 @@ class EncoderDecoder(Model):
         self.target_embedding = nn.Embedding(shape.outputs + 1, embedded)  # the last row is the start symbol
         self.decoder = Stack(cell, embedded, hidden, trial.layers, False, trial.dropout, fused)
         self.attention = DotAttention(hidden, self.encoder.width) if trial.attention == "dot" else None
+        self.pointer = Pointer(hidden, self.start_symbol) if trial.pointer else None
         self.head = nn.Linear(hidden, shape.outputs)
         self._start(torch.Generator().manual_seed(trial.seed))
         self.to(weight_dtype(trial.precision))
@@ -67,7 +69,7 @@ class EncoderDecoder(Model):
         for module in self.children():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
-            elif isinstance(module, Stack | DotAttention):
+            elif isinstance(module, Stack | DotAttention | Pointer):
                 module.start(generator)
         for layer in (*self.bridges, self.head):
             bound = layer.in_features**-0.5
@@ -113,14 +115,21 @@ class EncoderDecoder(Model):
             tuple(next(bridges)(torch.cat(both, 1)) for both in zip(ahead, back, strict=True)) for ahead, back in pairs
         ]
 
-    def look_back(self, source: Unrolled, lengths_B: Tensor) -> Memory | None:
-        """What attention sees of the source; None without it."""
-        return None if self.attention is None else self.attention.look(source.output_BTH, lengths_B)
+    def look_back(self, source: Unrolled, batch: Batch, before_BU: Tensor) -> Memory | None:
+        """What attention sees of the source at steps before which these symbols are given; None without attention."""
+        if self.attention is None:
+            return None
+        memory = self.attention.look(source.output_BTH, batch.lengths)
+        return memory if self.pointer is None else self.pointer.given(memory, batch.inputs, before_BU)
 
     def read_out(self, h_BUH: Tensor, memory: Memory | None) -> Tensor:
         """Return answers (B, U, O) from the decoder's outputs and what they look back at."""
-        h_BUH = h_BUH if self.attention is None else self.attention(h_BUH, memory)
-        return self.head(self._dropped(h_BUH, self.output_dropout))
+        mixed_BUH = h_BUH if self.attention is None else self.attention(h_BUH, memory)
+        mixed_BUH = self._dropped(mixed_BUH, self.output_dropout)
+        scores_BUO = self.head(mixed_BUH)
+        if self.attention is None or self.pointer is None or memory is None:
+            return scores_BUO
+        return self.pointer(scores_BUO, mixed_BUH, self.attention.scores(h_BUH, memory), memory)
 
     def backward(self, batch: Batch, loss_of: Loss, windows: Windows, backward: Callable[[Tensor], None]) -> Backward:
         """One backward pass over both. With a `length` k of windows the gradient through time is cut before steps k,
@@ -139,9 +148,10 @@ class EncoderDecoder(Model):
         look = self._look(batch, [] if direct else cuts[side]) if windows.watch and self.remembers else None
         edges = {name: look.edges if look and name == side else () for name in steps}
         source, starts = self.read(batch, edges["source"], cuts["source"], bool(look))
-        forced_BUD = self._dropped(self.target_embedding(self._shifted(targets_BU)), self.input_dropout)
+        before_BU = self._shifted(targets_BU)
+        forced_BUD = self._dropped(self.target_embedding(before_BU), self.input_dropout)
         run = unroll(self.decoder, forced_BUD, starts, written_B, edges["target"], cuts["target"], bool(look), False)
-        answers_BUO = self.read_out(run.output_BTH, self.look_back(source, batch.lengths))
+        answers_BUO = self.read_out(run.output_BTH, self.look_back(source, batch, before_BU))
         loss, gradient = loss_of(answers_BUO, targets_BU) / max(1, due(batch.full.targets)), None
         if look:
             row = torch.arange(len(targets_BU), device=targets_BU.device)
@@ -170,7 +180,10 @@ class EncoderDecoder(Model):
         """
         source, starts = self.read(batch)
         with torch.no_grad():
-            memory, first_B = self.look_back(source, batch.lengths), torch.full_like(batch.lengths, self.start_symbol)
+            first_B = torch.full_like(batch.lengths, self.start_symbol)
+            memory = self.look_back(source, batch, first_B[:, None])
+            if self.pointer is not None:
+                starts = [*starts, (torch.zeros_like(batch.inputs),)]  # no copy has begun
             if self.beam_width > 1:
                 width = self.beam_width
                 return beam(self._writer(memory, width), first_B, starts, END, self.limit, width)[0], batch.targets
@@ -184,11 +197,13 @@ class EncoderDecoder(Model):
         """Return the step that writes one more symbol; `width` rows side by side look back at one source."""
 
         def step(tokens_N: Tensor, states: StackState) -> tuple[Tensor, StackState]:
-            one_N = torch.ones_like(tokens_N)
+            one_N, seen, copies = torch.ones_like(tokens_N), memory, cast(StackState, [])
+            if self.pointer is not None and memory is not None:
+                *states, runs = states  # of copies, behind the states of the layers
+                seen, *copies = self.pointer.written(memory, runs, tokens_N)
             out_N1H, states, _ = self.decoder(self.target_embedding(tokens_N[:, None]), states, one_N, [1])
-            return self.read_out(out_N1H.unflatten(0, (-1, width)).flatten(2), memory).flatten(0, 1).log_softmax(
-                1
-            ), states
+            scores_BKO = self.read_out(out_N1H.unflatten(0, (-1, width)).flatten(2), seen)
+            return scores_BKO.flatten(0, 1).log_softmax(1), [*states, *copies]
 
         return step
 
@@ -208,9 +223,9 @@ class EncoderDecoder(Model):
         """Return scores (B, U, O) of each symbol given the right ones before it, and the targets (B, U)."""
         source, starts = self.read(batch)
         written_B = target_lengths(batch.targets)
-        forced_BUD = self.target_embedding(self._shifted(batch.targets))
-        run = unroll(self.decoder, forced_BUD, starts, written_B, (), [], ends=False)
-        return self.read_out(run.output_BTH, self.look_back(source, batch.lengths)), batch.targets
+        before_BU = self._shifted(batch.targets)
+        run = unroll(self.decoder, self.target_embedding(before_BU), starts, written_B, (), [], ends=False)
+        return self.read_out(run.output_BTH, self.look_back(source, batch, before_BU)), batch.targets
 
     @torch.no_grad()
     def first_bad_state(self, batch: Batch) -> tuple[str, int | None, str] | None:

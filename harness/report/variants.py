@@ -19,6 +19,7 @@ _TRIED: dict[str, tuple[Any, Any]] = {
     "bptt_stride": (None, 1),
     "bidirectional": (False, True),
     "attention": ("none", "dot"),
+    "pointer": (False, True),
     "beam_width": (1, 2),
     "dropout": (0.0, 0.5),
     "kernel": ("fused", "loop"),

@@ -35,6 +35,7 @@ class WritingTask(PreparedTask):
 
     mapping: ClassVar = "encoder-decoder"
     objective: ClassVar = "cross-entropy"
+    shared_symbols: ClassVar = True
 
     @abstractmethod
     def joined(self, texts: Sequence[list[int]]) -> list[int]:

@@ -106,6 +106,8 @@ class Task(Plugin):
     """True where examples follow each other in time, so that the state is carried and every window is an update."""
     autoregressive: ClassVar[bool] = False
     """True where the answer at a step is a later input, so that a backward direction would see it."""
+    shared_symbols: ClassVar[bool] = False
+    """True where a number stands for one symbol in what is read and in what is written, so that it can be copied."""
     writes: ClassVar[str] = ""
     """Suffix of the files that `write` makes of answers (".png"); "" where answers are words alone."""
 

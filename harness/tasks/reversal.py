@@ -25,6 +25,7 @@ class Reversal(Task):
     mapping: ClassVar = "encoder-decoder"
     objective: ClassVar = "cross-entropy"
     metric: ClassVar = "token_accuracy"
+    shared_symbols: ClassVar = True
 
     @property
     def shape(self):

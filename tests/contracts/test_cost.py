@@ -36,10 +36,10 @@ def test_the_tasks_here_have_every_mapping() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_weights_counted_are_those_of_the_model(task: str, cell: str) -> None:
     written = Trial(task={"name": task}, cell={"name": "elman"}, examples=1).build_task().written
-    both, attention = (False, True), ("none", "dot") if written else ("none",)
-    for layers, directions, attends in itertools.product((1, 2, 3), both, attention):
+    both, attention = (False, True), ({}, {"attention": "dot"}, {"attention": "dot", "pointer": True})
+    for layers, directions, attends in itertools.product((1, 2, 3), both, attention if written else attention[:1]):
         settings: dict[str, Any] = {"embedding_size": 5 if layers == 2 else None}
-        settings |= {"layers": layers, "bidirectional": directions, "attention": attends, "hidden_size": 3}
+        settings |= {"layers": layers, "bidirectional": directions, "hidden_size": 3, **attends}
         agree(Trial(task={"name": task}, cell=CELLS[cell], examples=1, **settings))
 
 

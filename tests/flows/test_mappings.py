@@ -79,8 +79,16 @@ def test_without_a_state_the_answer_cannot_be_known(mapping: str) -> None:
     assert record.score < record.floor + 0.05
 
 
-def test_attention_and_a_beam_and_two_directions_run_and_learn() -> None:
-    settings = {"attention": "dot", "beam_width": 3, "bidirectional": True, "clip_norm": 1.0, "bptt_length": 3}
+@pytest.mark.parametrize("pointer", [False, True])
+def test_attention_and_a_beam_and_two_directions_run_and_learn(pointer: bool) -> None:
+    settings = {
+        "attention": "dot",
+        "pointer": pointer,
+        "beam_width": 3,
+        "bidirectional": True,
+        "clip_norm": 1.0,
+        "bptt_length": 3,
+    }
     record = whole(ran("encoder-decoder", "lstm", examples=6_000, batch_size=64, **settings))
     assert record.score > 0.9
     assert record.gradient_lags == list(range(6))  # attention is a way back that no cut closes
@@ -89,7 +97,7 @@ def test_attention_and_a_beam_and_two_directions_run_and_learn() -> None:
 @pytest.mark.parametrize("mapping", ["one-to-many", "encoder-decoder"])
 @pytest.mark.parametrize("precision", ["bfloat16-mixed", "float16-mixed", "float64"])
 def test_a_decoder_runs_in_every_precision(mapping: str, precision: str) -> None:
-    settings = {"attention": "dot", "beam_width": 2, "learning_rate": 0.001}
+    settings = {"attention": "dot", "beam_width": 2, "learning_rate": 0.001, "pointer": mapping == "encoder-decoder"}
     record = ran(mapping, examples=64, precision=precision, **settings)
     assert record.status == "ok", record.traceback
     assert math.isfinite(record.train_loss)

@@ -41,7 +41,7 @@ TRIALS: dict[str, dict[str, Any]] = {
     },
     "encoder-decoder": {
         "task": {"name": "reversal", "length": 4, "train_examples": 60, "valid_examples": 20, "test_examples": 20},
-        "cell": {"name": "lstm"}, "attention": "dot", "batch_size": 8, "examples": 72, **DROPOUT,
+        "cell": {"name": "lstm"}, "attention": "dot", "pointer": True, "batch_size": 8, "examples": 72, **DROPOUT,
     },
     # the state is carried and looks back, and starts anew where the second pass begins
     "a stream of one document": {

@@ -42,6 +42,7 @@ def trial(name: str) -> Trial:
     kind = TASKS[name]
     budget: dict[str, Any] = {"tokens": 200, "bptt_length": 8} if kind.stream is True else {"examples": 8}
     settings = {"hidden_size": 4, "evaluations": 1, "batch_size": 4, **budget}
+    settings |= {"attention": "dot", "pointer": True} if kind.shared_symbols else {}
     return Trial(task={"name": name, **SMALL.get(name, {})}, cell={"name": "lstm"}, **settings).normalised()
 
 
