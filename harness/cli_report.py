@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from enum import StrEnum
@@ -96,6 +97,7 @@ def written(
     """Print and write the report; end with 5 if a trial did not end well."""
     from harness import report
 
+    gc.freeze()  # what is stored is no garbage: looking through it for some would take a fifth of the time
     made = report.make(name, question, records, trials, claims, matched, whole)
     paths = report.write(made, folder, formats)
     report.show(console, made)

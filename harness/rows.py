@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from harness import sealed
 from harness.record import SCHEMA_VERSION, Record, arrow_schema
 
 SUFFIX = ".parquet"
+_EMPTY: list[Any] = []
 ALWAYS = frozenset(f.name for f in dataclasses.fields(Record) if f.default is f.default_factory) | {"schema_version"}
 """Fields without a default, which are read whatever is asked for."""
 
@@ -88,7 +92,8 @@ def records_of(tables: Sequence[Any]) -> list[Record]:
 def _records(table: Any) -> list[Record]:
     """Rows as Records of today's schema: a field that came later, or was not read, has its default.
 
-    A column at a time: a hundred thousand rows take seconds, where a dict a row takes minutes.
+    A column at a time: a hundred thousand rows take seconds, where a dict a row takes minutes. Equal texts and equal
+    lists of whole numbers are one object, and so are all empty lists: memory holds them, nobody changes them.
     """
     columns: list[Iterable[Any]] = []
     for field in dataclasses.fields(Record):
@@ -97,14 +102,27 @@ def _records(table: Any) -> list[Record]:
         elif field.name in table.column_names:
             columns.append(_values(table[field.name].combine_chunks()))
         elif field.default_factory is not dataclasses.MISSING:
-            columns.append([field.default_factory() for _ in range(len(table))])
+            columns.append(itertools.repeat(_EMPTY))
         else:
             columns.append(itertools.repeat(field.default))
-    return [Record(*row) for row in itertools.islice(zip(*columns, strict=False), len(table))]
+    with _no_garbage():
+        return [Record(*row) for row in itertools.islice(zip(*columns, strict=False), len(table))]
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Records are no garbage, and looking through all of them again for every few more would take longest."""
+    wanted = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if wanted:
+            gc.enable()
 
 
 def _values(array: Any) -> list[Any]:
-    """A column as plain values. Equal texts are one object: most columns of text hold few different ones."""
+    """A column as plain values."""
     import pyarrow as pa
 
     kind = array.type
@@ -116,9 +134,14 @@ def _values(array: Any) -> list[Any]:
         return array.to_pylist()
     if pa.types.is_list(kind) and not pa.types.is_nested(kind.value_type):
         flat, ends = _values(array.flatten()), array.offsets.to_numpy().tolist()
-        return [flat[start - ends[0] : end - ends[0]] for start, end in itertools.pairwise(ends)]
+        parts = (flat[start - ends[0] : end - ends[0]] for start, end in itertools.pairwise(ends))
+        if not pa.types.is_integer(kind.value_type):
+            return [part or _EMPTY for part in parts]
+        known: dict[tuple[int, ...], list[int]] = {(): _EMPTY}
+        return [known.setdefault(tuple(part), part) for part in parts]
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return array.to_numpy().tolist()
+        values = array.to_numpy()
+        return [math.nan] * len(values) if (values != values).all() else values.tolist()
     return array.to_pylist()
 
 

@@ -38,7 +38,9 @@ def floors(rows: list[Row], looks: Looks) -> Plot | None:
                     binds = rate == nearest
                     axes.plot([rate], [y], MARKS[floor], color=INK if binds else MUTED, markersize=5 if binds else 4,
                               markerfacecolor=INK if binds else "none")  # fmt: skip
-            axes.annotate(against(row), (reached, y), (5, 4), textcoords="offset points", fontsize=7)
+            axes.annotate(against(row), (reached, y), (5, 4), textcoords="offset points", fontsize=7).set_in_layout(
+                False
+            )
         axes.set_xscale("log")
         axes.margins(x=0.12)
         axes.minorticks_off()
@@ -54,8 +56,9 @@ def floors(rows: list[Row], looks: Looks) -> Plot | None:
 
     caption = (
         "The circle is what was reached, the filled mark the floor that binds it: nothing goes beyond that on this "
-        "machine with such a kernel. The shorter the bar between them, the less is left to gain; where latency binds, a larger batch is "
-        "nearly free, and where compute does, only less work helps. Hollow marks are the floors that do not bind."
+        "machine with such a kernel. The shorter the bar between them, the less is left to gain; where latency binds, "
+        "a larger batch is nearly free, and where compute does, only less work helps. Hollow marks are the floors that "
+        "do not bind."
     )
     svg = draw(6.6, height(shown) + 0.25 * len(shown), "Throughput against its floors by variant", paint)
     return Plot("Throughput against its floors", caption, svg)

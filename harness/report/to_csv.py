@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.report import claimed
 from harness.report.build import Report
@@ -26,40 +26,46 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def render(report: Report) -> str:
     """Return the CSV text: a header, then one line for each variant and machine; empty cells are not known."""
-    return _text(*lines(report))
+    found = numbers(report)
+    return _text([*found], zip(*found.values(), strict=True))
 
 
 @once
-def lines(report: Report) -> tuple[list[str], list[dict[str, object]]]:
-    """Return the names of the columns, and {name: value} of each variant and machine, numbers in full."""
+def numbers(report: Report) -> dict[str, list[object]]:
+    """Return the columns by name, with the value of each variant and machine; numbers in full, None: not known."""
     keys = list(dict.fromkeys(key for table in report.machines for key in table.differing))
-    found = [
-        _cells(table, row, group.name, keys) | scaling(row) | beside
-        for table in report.machines
-        for group in table.groups
-        for scaling in [scaled(group.rows)]
-        for row, beside in zip(group.rows, _compared(group), strict=True)
-    ]
-    return list(dict.fromkeys(name for line in found for name in line)) or ["task", "cell", "metric", "score"], found
+    found: dict[str, list[object]] = {name: [] for name in ("task", "cell", "metric", "score") if not report.machines}
+    count = 0
+    for table in report.machines:
+        for group in table.groups:
+            scaling = scaled(group.rows)
+            for row, beside in zip(group.rows, _compared(group), strict=True):
+                for name, value in (_cells(table, row, group.name, keys) | scaling(row) | beside).items():
+                    column = found.setdefault(name, [])
+                    column += [None] * (count - len(column))
+                    column.append(value)
+                count += 1
+    return {name: column + [None] * (count - len(column)) for name, column in found.items()}
 
 
 def render_claims(report: Report) -> str:
     """Return the CSV text of the claims: a header, then one line for each check and machine."""
     found = [line for table in report.machines for line in claimed.lines(report.findings(table), table.fingerprint)]
-    return _text(claimed.COLUMNS, found)
+    return _text(claimed.COLUMNS, ([line.get(name) for name in claimed.COLUMNS] for line in found))
 
 
 def render_published(report: Report) -> str:
     """Return the CSV text of published numbers beside ours: a header, then one line for each number and machine."""
     held = [(one, table) for table in report.machines for group in table.groups for one in published(group)]
-    return _text(COLUMNS, [one.line(table.fingerprint) for one, table in held])
+    lines = (one.line(table.fingerprint) for one, table in held)
+    return _text(COLUMNS, ([line[name] for name in COLUMNS] for line in lines))
 
 
-def _text(names: Sequence[str], lines: list[dict[str, object]]) -> str:
+def _text(names: Sequence[str], lines: Iterable[Iterable[object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([safe(name) for name in names])
-    writer.writerows([[_cell(line.get(name)) for name in names] for line in lines])
+    writer.writerows(map(_cell, line) for line in lines)
     return out.getvalue()
 
 

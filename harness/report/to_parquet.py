@@ -6,44 +6,55 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from harness.record import RAW, arrow_schema
+from harness.record import RAW, Record, arrow_schema
 from harness.report.build import Report
-from harness.report.to_csv import lines
+from harness.report.to_csv import numbers
 from harness.report.words import clean
+
+AT_ONCE = 10_000
+"""Trials that are turned into columns at a time."""
 
 
 def render_variants(report: Report) -> bytes:
     """Return the file of the variants. A setting that is a number for one and a word for another is text for all."""
     import pyarrow as pa
 
-    names, found = lines(report)
-    return _file(pa.table({name: _column([line.get(name) for line in found]) for name in names}))
+    return _file([pa.table({name: _column(values) for name, values in numbers(report).items()})])
 
 
 def render_trials(report: Report) -> bytes:
     """Return the file of the trials: every field of their records that tables are made of, with the task's and the
     variant's name in the report; raw times and norms of each update stay in the records."""
+    placed = [(g.name, row.label, r) for t in report.machines for g in t.groups for row in g.rows for r in row.records]
+    return _file(_trials(placed[start : start + AT_ONCE]) for start in range(0, max(1, len(placed)), AT_ONCE))
+
+
+def _trials(placed: Sequence[tuple[str, str, Record]]) -> Any:
     import pyarrow as pa
 
-    placed = [(g.name, row.label, r) for t in report.machines for g in t.groups for row in g.rows for r in row.records]
     records = [record for _, _, record in placed]
     columns = {"report_task": pa.array([task for task, _, _ in placed], pa.string())}
     columns["variant"] = pa.array([label for _, label, _ in placed], pa.string())
     for field in arrow_schema():
         if field.name not in RAW:
-            values = list(map(attrgetter(field.name), records))
+            values = map(attrgetter(field.name), records)
             columns[field.name] = pa.array(
                 map(_storable, values) if pa.types.is_string(field.type) else values, field.type
             )
-    return _file(pa.table(columns))
+    return pa.table(columns)
 
 
-def _file(table: Any) -> bytes:
+def _file(parts: Iterable[Any]) -> bytes:
+    """Tables one after the other as one file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    sink, rest = pa.BufferOutputStream(), iter(parts)
+    first = next(rest)
+    with pq.ParquetWriter(sink, first.schema, compression="zstd", write_page_checksum=True) as writer:
+        writer.write_table(first)
+        for part in rest:
+            writer.write_table(part)
     return sink.getvalue().to_pybytes()
 
 
