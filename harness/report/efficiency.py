@@ -14,11 +14,14 @@ from harness.report.words import NONE, clean, number
 from harness.stats import median
 
 FLOORS = ("compute", "bandwidth", "latency")
+FAR = 10.0
+"""Times its longest floor from which on an update is not said to be bound by it."""
 READING = (
     "Floors: no update is quicker than its FLOPs at the rate of a matrix product, than the bytes that it must move at "
     "the rate of a copy, or than its steps one after the other at the time of the least step; all three were measured "
     "in the process of the trial, with its threads and arithmetic. The longest binds. `latency-bound: 1.7x its floor` "
-    "took 1.7 times as long as that. MFU is the share of the matrix product's rate that useful tokens took: small for "
+    f"took 1.7 times as long as that; beyond {FAR:g} times none binds, and what takes the time is overhead: dispatch, "
+    "optimiser, batches. MFU is the share of the matrix product's rate that useful tokens took: small for "
     "small networks, whose latency binds. FLOPs of a layer: 6 G H (I + H) a token."
 )
 
@@ -69,11 +72,12 @@ def bounds(row: Row) -> Counter[str]:
 
 
 def against(row: Row) -> str:
-    """Return `latency-bound: 1.7x its floor`."""
+    """Return `latency-bound: 1.7x its floor`; far beyond, no floor binds: `overhead: 42x its latency floor`."""
     found, times = bounds(row), row.over_seeds("times_floor").center
     if not found:
         return NONE
-    return f"{found.most_common(1)[0][0]}-bound: {number(times, METRICS['times_floor'].format)}x its floor"
+    name, told = found.most_common(1)[0][0], number(times, METRICS["times_floor"].format)
+    return f"{name}-bound: {told}x its floor" if times <= FAR else f"overhead: {told}x its {name} floor"
 
 
 def ceiling(row: Row, floor: str) -> float:

@@ -98,7 +98,8 @@ def test_a_record_says_what_binds_and_how_near_it_came(cell: str) -> None:
     )
     table = build("q", "q", [found], None).machines[0]
     (row,) = table.rows
-    assert against(row) == f"{found.bound}-bound: {found.times_floor:.1f}x its floor"
+    told = f"{found.times_floor:.1f}x its"
+    assert against(row) in (f"{found.bound}-bound: {told} floor", f"overhead: {told} {found.bound} floor")
     nearest = min(ceiling(row, floor) for floor in FLOORS)
     assert nearest / found.tokens_per_second == pytest.approx(found.times_floor, rel=1e-9)
     assert {"bound", "times_floor", "mfu", "limits_measured", "peak_memory_bytes"} <= TIMED
@@ -134,6 +135,8 @@ def test_every_format_tells_of_the_floor() -> None:
     assert {row["bound"] for row in ended} == {"latency"} and {row["mfu"] for row in ended} == {"0.031"}
     assert all(float(row["ceiling_compute"]) == 5e5 for row in ended)
     assert "Efficiency" not in told(records, trials)["md"], "records of older versions tell nothing of it"
+    slow = [r.replace(**LIMITS | {"times_floor": 42.0}) if r.status == "ok" else r for r in records]
+    assert "overhead: 42.0x its latency floor" in told(slow, trials)["md"], "so far beyond, nothing is bound by it"
 
 
 def test_unlike_kernels_are_named_with_the_way_to_run_like_for_like() -> None:
