@@ -136,7 +136,7 @@ def observed(trial: Trial, record: Record) -> dict[str, Any]:
     flops, steps = cost.flops_per_token(trial), cost.steps_per_update(trial)
     tokens = record.tokens / max(1, record.updates)
     floors = {
-        "compute": tokens * flops / best.flops_per_second,
+        "compute": tokens * flops / best.flops_per_second / trial.workers,
         "bandwidth": moved / bandwidth,
         "latency": steps * step,
     }
@@ -145,13 +145,13 @@ def observed(trial: Trial, record: Record) -> dict[str, Any]:
         "flops_per_token": flops,
         "bytes_per_update": moved,
         "steps_per_update": steps,
-        "limit_flops_per_second": best.flops_per_second,
+        "limit_flops_per_second": best.flops_per_second * trial.workers,
         "limit_bytes_per_second": bandwidth,
         "limit_step_seconds": step,
         "limits_measured": best.measured,
         "bound": bound,
         "times_floor": tokens / record.tokens_per_second / floors[bound],
-        "mfu": flops * record.tokens_per_second / best.flops_per_second,
+        "mfu": flops * record.tokens_per_second / best.flops_per_second / trial.workers,
         "padding_share": 1 - record.tokens / record.padded_tokens if record.padded_tokens else math.nan,
     }
 

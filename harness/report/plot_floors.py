@@ -28,19 +28,7 @@ def floors(rows: list[Row], looks: Looks) -> Plot | None:
         from matplotlib.lines import Line2D
 
         for y, row in enumerate(shown):
-            color, reached = looks.colors[row.variant.cell], row.over_seeds("tokens_per_second").center
-            allowed = {floor: ceiling(row, floor) for floor in FLOORS}
-            nearest = min(allowed.values())
-            axes.plot([reached, nearest], [y, y], color=color, linewidth=4, alpha=0.3, solid_capstyle="butt")
-            axes.plot([reached], [y], "o", color=color)
-            for floor, rate in allowed.items():
-                if math.isfinite(rate):
-                    binds = rate == nearest
-                    axes.plot([rate], [y], MARKS[floor], color=INK if binds else MUTED, markersize=5 if binds else 4,
-                              markerfacecolor=INK if binds else "none")  # fmt: skip
-            axes.annotate(against(row), (reached, y), (5, 4), textcoords="offset points", fontsize=7).set_in_layout(
-                False
-            )
+            _line(axes, y, row, looks.colors[row.variant.cell])
         axes.set_xscale("log")
         axes.margins(x=0.12)
         axes.minorticks_off()
@@ -62,3 +50,19 @@ def floors(rows: list[Row], looks: Looks) -> Plot | None:
     )
     svg = draw(6.6, height(shown) + 0.25 * len(shown), "Throughput against its floors by variant", paint)
     return Plot("Throughput against its floors", caption, svg)
+
+
+def _line(axes: Axes, y: int, row: Row, color: str) -> None:
+    """A variant's circle, its three marks, the one that binds filled, and the bar between."""
+    reached = row.over_seeds("tokens_per_second").center
+    allowed = {floor: ceiling(row, floor) for floor in FLOORS}
+    nearest = min(allowed.values())
+    axes.plot([reached, nearest], [y, y], color=color, linewidth=4, alpha=0.3, solid_capstyle="butt")
+    axes.plot([reached], [y], "o", color=color)
+    for floor, rate in allowed.items():
+        if math.isfinite(rate):
+            binds = rate == nearest
+            axes.plot([rate], [y], MARKS[floor], color=INK if binds else MUTED, markersize=5 if binds else 4,
+                      markerfacecolor=INK if binds else "none")  # fmt: skip
+    told = axes.annotate(against(row), (reached, y), (5, 4), textcoords="offset points", fontsize=7)
+    told.set_in_layout(False)
