@@ -132,7 +132,7 @@ def run(
         console, how = Console(), (weights, checkpoint_seconds, stop, pack)
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
-        about = (benchmark.report_name, benchmark.question, records, benchmark.trials)
+        about = (benchmark.report_name, benchmark.question, records, benchmark.asked(records))
         written(console, *about, folder, benchmark.claims, benchmark.matched, store.whole(folder))
 
 

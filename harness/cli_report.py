@@ -71,11 +71,11 @@ def report(
         records = store.open_folder(folder, reads(claims))
     else:
         benchmark = spec.load(file, set_)
-        name, question, trials = benchmark.report_name, benchmark.question, benchmark.trials
+        name, question, folder = benchmark.report_name, benchmark.question, results / benchmark.name
         claims, matched = benchmark.claims, benchmark.matched
-        folder, wanted = results / benchmark.name, {trial.id for trial in trials}
         _hint(console, folder)
-        records = [r for r in store.open_folder(folder, reads(claims)) if r.trial_id in wanted]
+        records = benchmark.answered(store.open_folder(folder, reads(claims)))
+        trials = benchmark.asked(records)
     if not records:
         raise UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
     formats = [kind.value for kind in format_ or Format]
@@ -103,7 +103,7 @@ def written(
     report.show(console, made)
     for path in paths.values():
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if all(record.status == "ok" for record in records) else 5)
+    raise typer.Exit(0 if all(record.status in ("ok", "stopped") for record in records) else 5)
 
 
 def compact(

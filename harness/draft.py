@@ -16,10 +16,12 @@ from harness.errors import Fault, UserError
 from harness.grid import Grid, Key, Reader
 from harness.match import Matched
 from harness.override import Override, read_all
+from harness.search import Search
+from harness.search import reading as searching
 from harness.wording import Field, shown
 
 MAX_TRIALS = 100_000
-KEYS = ("question", "name", "seeds", "set", "match", "like_for_like", "sweep", "claims")
+KEYS = ("question", "name", "seeds", "set", "match", "like_for_like", "sweep", "search", "claims")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9_-])?")
 SLUG_WORDS = "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit, the last no '.'"
 
@@ -30,15 +32,18 @@ _SEED = Field(Annotated[int, Limits(ge=0, lt=2**32)])
 
 @dataclass(frozen=True)
 class Sweep:
-    """The grids of the file's own sweep or of one claim's, their seeds, and what is held equal in them."""
+    """The grids of the file's own sweep or of one claim's, their seeds, what is held equal in them, and the search that
+    decides on points (None: all points of the grids)."""
 
     grids: list[Grid]
     seeds: Sequence[int]
     matched: tuple[Matched, ...] = ()
+    search: Search | None = None
 
     def size(self) -> int:
         """The number of points, of which some may turn out to be one trial."""
-        return sum(grid.size() for grid in self.grids) * max(1, len(self.seeds)) * max(1, len(self.matched))
+        tries = (self.search and self.search.tries) or 1
+        return sum(grid.size() for grid in self.grids) * max(1, len(self.seeds)) * max(1, len(self.matched)) * tries
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,9 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
             seeds = _seeds(override.value, Reader(override.where, faults), ())
             sweeps = [replace(sweep, seeds=seeds) for sweep in sweeps]
         override.apply([grid for sweep in sweeps for grid in sweep.grids], faults)
+    for sweep in sweeps:
+        if sweep.search:
+            searching.conflicts(sweep.search, sweep.grids, bool(sweep.matched), reader)
     # an override at fault was to change every grid: what is wrong with them without it may not be wrong at all
     ready = not misread and len(faults) == typed
     overridden = any(override.key != "name" for override in given)
@@ -96,8 +104,11 @@ def _sweeps(top: dict[str, Any], reader: Reader) -> tuple[list[Sweep], list[tupl
     swept = bool(top) and ("claims" not in top or top.get("sweep") is not None)
     grids = _grids(top, KEYS, reader, shared) if swept else []
     matched = tuple(Matched(kind, {}) for kind in match.read(top.get("match", []), reader, ("match",)))
+    search = searching.read(top.get("search", "grid"), reader, ("search",))
     if swept:
-        found.append(Sweep(grids, seeds, matched))
+        found.append(Sweep(grids, seeds, matched, search))
+    elif "search" in top:
+        reader.refuse("a search without a sweep: claims have grids of their own", ("search",), remedy="add a `sweep`")
     parts = _parts(top, reader)
     for part, at in parts:
         grids = _grids(part, reading.KEYS, reader, shared, at)

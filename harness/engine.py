@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 
 from harness import efficiency, machine, samples, stability
+from harness.changing import Changing
 from harness.checkpoint import Foreign
 from harness.controlled import controlled
 from harness.data.batches import EvalBatches, TrainBatches
@@ -63,9 +64,8 @@ def run_trial(
     `workers`: this process is one of several that train it together and all run this; each returns a record, of which
     that of the first is the trial's. What says only that another of them is gone is raised.
 
-    `keep` stores the weights of a trial that ended well (harness/models/weights.py) before its record is returned;
-    what it raises is raised. `keeper` goes on from a checkpoint and writes more; Paused is raised where it was asked to
-    stop.
+    `keep` stores the weights of a trial that ended well (harness/models/weights.py) before its record is returned; what
+    it raises is raised. `keeper` goes on from a checkpoint and writes more; Paused is raised where it was told to stop.
     """
     trial, keeper, workers = trial.normalised(), keeper or Keeper(), workers or Workers()
     assert trial.workers == workers.count, f"a trial of {trial.workers} workers, run by {workers.count}"
@@ -136,7 +136,7 @@ def train(begun: Begun, keeper: Keeper, done: int) -> dict[str, Any]:
     """Train one trial, of which `done` updates were made before, and return what was observed."""
     module, workers = begun.course.module, begun.course.module.workers
     groups = Groups(workers.updates(begun.course.loader), module.trial.evaluations, done)
-    trainer = make_trainer(begun.course.probes, groups, [keeper], workers)
+    trainer = make_trainer(begun.course.probes, groups, [keeper, Changing(module.trial)], workers)
     module.to(workers.device)
     with module.arithmetic.forward():
         first = (batch._replace(resets=None) for batch in whole(module.task, begun.data["train"], 1))

@@ -24,7 +24,8 @@ Key = tuple[str | int, ...]
 Choices = dict[str, list[Any]]
 
 PLUGINS = ("task", "cell")
-NOT_SET = {"seed": "`seeds`, at the top of the file", "protocol": "nothing: the code sets it"}
+NOT_SET = {"seed": "`seeds`, at the top of the file", "protocol": "nothing: the code sets it",
+           "changes": "`search: {kind: population, ...}`"}  # fmt: skip
 SETTINGS = tuple(name for name in Trial.model_fields if name not in NOT_SET)
 
 

@@ -9,11 +9,12 @@ from harness import cost, machine, registry
 from harness.draft import read
 from harness.errors import UserError
 from harness.grid import fields
+from harness.launch import names
+from harness.launch.base import Target
 from harness.match import Matched
 from harness.report.variants import flat, unused
 from harness.report.words import NONE, plural, setting_title, setting_value
 from harness.spec import Benchmark
-from harness.store import Store
 from harness.trial import Trial, key_of
 from harness.wording import in_words, shown
 
@@ -68,7 +69,9 @@ def _plugins(kind: str) -> Iterator[str]:
 
 def overview(benchmark: Benchmark, results: Path) -> Iterator[str]:
     """Yield the lines of `harness show`: the question, one row a variant, and the cost of what is not stored yet."""
-    stored = Store(results, benchmark.name, machine.fingerprint()).ids()
+    search = benchmark.search.digest if benchmark.search else ""
+    target = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, search=search)
+    stored = target.ended()
     groups: dict[str, list[Trial]] = {}
     for trial in benchmark.trials:
         groups.setdefault(key_of(trial.model_dump(mode="json")), []).append(trial)
@@ -77,19 +80,30 @@ def overview(benchmark: Benchmark, results: Path) -> Iterator[str]:
     yield ""
     yield from _table(variants, stored)
     yield from map(_budget, benchmark.matched)
-    todo = [trial for trial in benchmark.trials if trial.id not in stored]
+    done = len(names(benchmark, target))
+    todo = [trial for trial in benchmark.known if trial.id not in stored]
+    todo += [study.base for study in benchmark.studies if not study.search.foreseen for _ in range(study.budget)]
+    todo = todo[: benchmark.size - done]
     cores = machine.cpu_count()
     yield ""
-    seeds = {len(group) for group in variants}
-    each = f" x {plural(seeds.pop(), 'seed')}" if len(seeds) == 1 else ""
-    total = len(benchmark.trials)
-    yield f"{plural(len(variants), 'variant')}{each} = {plural(total, 'trial')}, {total - len(todo)} of them stored"
+    yield f"{_count(benchmark, variants)} = {plural(benchmark.size, 'trial')}, {done} of them stored"
     yield (
         f"about {duration(cost.wall_seconds(todo, cores))} to run {plural(len(todo), 'trial')} on "
         f"{plural(cores, 'core')}: an estimate, within a factor of about 2"
         if todo
         else "nothing to run: `harness report` writes the table"
     )
+
+
+def _count(benchmark: Benchmark, variants: Sequence[Sequence[Trial]]) -> str:
+    """Say what the trials are the product of."""
+    budgets = {study.budget for study in benchmark.studies}
+    if benchmark.search and len(budgets) == 1:
+        searches = f"{plural(len(benchmark.studies), 'search').replace('searchs', 'searches')}, variants by seeds"
+        return f"{searches}, x {budgets.pop()} tries ({benchmark.search.kind})"
+    seeds = {len(group) for group in variants}
+    each = f" x {plural(seeds.pop(), 'seed')}" if len(seeds) == 1 else ""
+    return f"{plural(len(variants), 'variant')}{each}"
 
 
 def _budget(kind: Matched) -> str:

@@ -18,7 +18,8 @@ from harness.trial import later
 
 SCHEMA_VERSION = 2
 """1: the first. 2: segments (segments.py), and what a machine can do at best beside what a trial did."""
-Status = Literal["ok", "diverged", "failed"]
+Status = Literal["ok", "diverged", "failed", "stopped"]
+"""stopped: by a search, before its budget was spent; it is compared with nothing that ran to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Record:
     mfu: float = math.nan
     attempts: int = 1  # starts of the trial: more than one where it went on from a checkpoint
     # where it comes from
+    search: str = ""  # JSON: the search that decided on this trial, which try of how many; "" of a plain grid
     data_sha256: str = ""
     fingerprint: str = ""
     machine: str = ""  # JSON of machine.facts()
@@ -141,7 +143,7 @@ class Record:
 
 
 TIMED = frozenset(
-    {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound"}
+    {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound", "search"}
     | {"limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
     | {"flops_per_token", "bytes_per_update", "steps_per_update", "padding_share"}  # told of trials by themselves alone
     | {m.name for m in METRICS.values() if m.timed}

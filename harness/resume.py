@@ -74,14 +74,16 @@ def _signals(stop: Stop) -> Iterator[list[int]]:
 def _end(why: str, benchmark: Benchmark, results: Path, nodes: bool) -> NoReturn:
     """Say how far the benchmark is. Raises Stopped, or BrokenPipeError where all was done but for the reader."""
     from harness import machine
+    from harness.launch import names
     from harness.launch.base import Target
 
-    target = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, nodes=nodes)
-    ids = target.stored()
+    search = benchmark.search.digest if benchmark.search else ""
+    target = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, nodes=nodes, search=search)
+    ids = names(benchmark, target)
     at_checkpoint = {trial_id for store in target.stores() for trial_id in store.checkpointed()}
-    every = {trial.id for trial in benchmark.trials}
-    stored, begun = every & ids, every & at_checkpoint - ids
-    if why == ENDED and stored == every:
+    own = {trial.id for trial in benchmark.known}
+    begun = {trial_id for trial_id in at_checkpoint.difference(ids) if trial_id in own or benchmark.size > len(own)}
+    if why == ENDED and len(ids) == benchmark.size:
         raise BrokenPipeError
     at = f" and {len(begun)} at a checkpoint" if begun else ""
-    raise Stopped(f"{why}; {len(stored)} of {len(every)} trials are stored{at}; type the same command to go on")
+    raise Stopped(f"{why}; {len(ids)} of {benchmark.size} trials are stored{at}; type the same command to go on")

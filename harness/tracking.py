@@ -115,7 +115,7 @@ def _write(record: Record, draft: Path) -> None:
             run.log(row)
         run.summary.update(summary(record))
     finally:
-        run.finish(exit_code=0 if record.status == "ok" else 1)
+        run.finish(exit_code=0 if record.status in ("ok", "stopped") else 1)
 
 
 def _settings(wandb: Any) -> Any:

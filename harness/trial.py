@@ -27,9 +27,11 @@ PROTOCOL: Final = 1
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "float64", "bfloat16-mixed", "float16-mixed"]
+CHANGEABLE = ("learning_rate", "clip_norm", "clip_value", "clip_layer_norm", "clip_agc")
+"""What may change while a trial trains."""
 CLIPPING = {"clip_norm": "c", "clip_value": "cv", "clip_layer_norm": "cl", "clip_agc": "ca"}
 """Settings that clip, of which one may be given, and what a label calls them."""
-LATER: Final[frozenset[str]] = frozenset({"pointer", "workers"})
+LATER: Final[frozenset[str]] = frozenset({"changes", "pointer", "workers"})
 """Settings younger than stored records: at its default, one is no part of the id, so that those records still count."""
 
 
@@ -89,6 +91,9 @@ class Trial(BaseModel):
     threads: int = Field(1, ge=1, le=1_024, description="torch threads of each worker of the trial")
     workers: int = Field(1, ge=1, le=1_024, description="processes that train together, each on its rows of a batch")
     seed: int = Field(0, ge=0, lt=2**32, description="start weights, data order, synthetic data and dropout")
+    changes: list[dict[str, Any]] = Field(
+        [], description="settings that change on the way: {at: updates made by then, a setting: its value}"
+    )
     protocol: Literal[1] = PROTOCOL
 
     @model_validator(mode="after")
@@ -129,6 +134,11 @@ class Trial(BaseModel):
         """Name of the clipping setting that is given and its limit; None: no clipping."""
         given = [(name, getattr(self, name)) for name in CLIPPING if getattr(self, name) is not None]
         return given[0] if given else None
+
+    def after(self, updates: int) -> Trial:
+        """Return the settings that hold once so many updates are made: with the changes that were due by then."""
+        due = [change for change in self.changes if change["at"] <= updates]
+        return self.model_copy(update={key: value for each in due for key, value in each.items() if key != "at"})
 
     def build_task(self) -> Task:
         """Return the task with its settings."""

@@ -14,11 +14,11 @@ from harness import registry
 
 ROOT = Path(__file__).parents[1]
 LEVELS = {
-    0: "errors redact registry grid override wording yamlfile textfile claims trial machine metrics record references "
-    "files late sealed rows folder segments compact stop store stats stability",
+    0: "errors redact registry grid override wording yamlfile textfile claims search trial machine metrics record "
+    "references files late sealed rows folder segments compact stop store stats stability",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
-    3: "workers controlled module probes samples tracking upload snapshot checkpoint keeper efficiency",
+    3: "workers controlled module probes samples tracking upload snapshot checkpoint keeper guided changing efficiency",
     # a probe watches the module, and the module knows no probe
     4: "engine pack",
     5: "launch",

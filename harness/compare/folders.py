@@ -20,7 +20,8 @@ APART = (
 
 def compare(base: Iterable[Record], new: Iterable[Record], names: tuple[str, str], accept: bool = False) -> Comparison:
     """Return the comparison of two sets of records; only trials that both have, on one machine, are compared."""
-    one, other = ({(r.fingerprint, r.trial_id): r for r in records} for records in (base, new))
+    ended = ([r for r in records if r.status != "stopped"] for records in (base, new))  # early, by a search
+    one, other = ({(r.fingerprint, r.trial_id): r for r in records} for records in ended)
     shared = sorted(one.keys() & other.keys())
     notes = _unlike(one, other, shared)
     variants: dict[str, list[tuple[Record, Record]]] = defaultdict(list)

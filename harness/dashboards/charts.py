@@ -66,7 +66,10 @@ def _ends(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _map(name: Callable[[str], str]) -> dict[str, Any]:
-    share = {"calculate": f"datum['{name('status')}'] === 'ok' ? 0 : 1", "as": "lost"}
+    share = {
+        "calculate": f"datum['{name('status')}'] === 'diverged' || datum['{name('status')}'] === 'failed' ? 1 : 0",
+        "as": "lost",
+    }
     by = [name(each) for each in ("cell", "bptt", "clip")]
     mean = {"aggregate": [{"op": "mean", "field": "lost", "as": "share"}], "groupby": by}
     return {

@@ -67,7 +67,8 @@ def plan(benchmark: Benchmark, on: str, overrides: Sequence[str], options: Seque
 
 def trials_of(benchmark: Benchmark) -> str:
     """Return a hash of all trials; another one where own data, or what a setting means, has changed."""
-    return hashlib.sha256("".join(sorted(trial.id for trial in benchmark.trials)).encode()).hexdigest()[:16]
+    search = benchmark.search.digest if benchmark.search else ""
+    return hashlib.sha256("".join([*sorted(trial.id for trial in benchmark.trials), search]).encode()).hexdigest()[:16]
 
 
 def submit(planned: Plan, results: Path, no_token: bool, say: Say) -> None:

@@ -6,13 +6,16 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness import machine
 from harness.compact import AT_ONCE, batched, compact
+from harness.errors import Fault, UserError
 from harness.pack.plan import asked, plan
 from harness.record import Record, reads
+from harness.search import early
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,27 +58,28 @@ def run(
     from harness.upload import Uploader
 
     machine.check_installation()
+    _check(benchmark, on)
     mirrored = wandb != "off"
     target = Target(
         str(root.resolve()), benchmark.name, machine.fingerprint(), mirrored, weights, checkpoint_seconds, stop,
-        nodes=on == "cluster",
+        nodes=on == "cluster", search=benchmark.search.digest if benchmark.search else "", notes=benchmark.notes,
     )  # fmt: skip
-    store, stored = target.store(), target.stored()
-    todo = [trial for trial in benchmark.trials if trial.id not in stored]
+    store, ended, done = target.store(), target.ended(), len(names(benchmark, target))
+    todo = [trial for trial in benchmark.known if trial.id not in ended]
     train.check([trial for trial in todo if trial.workers > 1], on)
     store.check_writable()
-    _tidy(store, {trial.id for trial in benchmark.trials} & stored)
+    _tidy(store, ended)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     place = Path(os.path.relpath(target.folder))
     with Uploader(place, say, lambda: target.stopped) if wandb == "online" else nullcontext():
-        if todo:
+        if done < benchmark.size:
             _tell(console, store, todo)
-            _launch(todo, len(benchmark.trials) - len(todo), target, console, on, max_concurrent, most)
+            _launch(todo, done, benchmark, target, console, on, max_concurrent, most)
         _compact(target)
-        ids = [trial.id for trial in benchmark.trials]
+        ids = names(benchmark, target)
         if mirrored:  # a run that a kill or a fault left out is written now
             mirror((r for part in batched(ids) for r in target.records(part)), target.folder, say)
     return target.records(ids, reads(benchmark.claims))
@@ -87,9 +91,34 @@ def _compact(target: Target) -> None:
         compact(store, least=AT_ONCE)
 
 
+def names(benchmark: Benchmark, target: Target) -> list[str]:
+    """Return what the records that answer the benchmark are stored as, in order."""
+    stored = target.stored()
+    either = ((trial.id, early(trial.id, target.search)) for trial in benchmark.known)
+    found = [name for one in either for name in [name for name in one if name in stored][:1]]
+    if benchmark.size > len(benchmark.known):
+        records = (record for store in target.stores() for record in store.read_all(reads()))
+        found += [record.trial_id for record in benchmark.answered(records) if record.trial_id not in found]
+    return found
+
+
+def _check(benchmark: Benchmark, on: Where) -> None:
+    """Raise UserError where a search cannot run there."""
+    if benchmark.search is None:
+        return
+    kind = benchmark.search.kind
+    if on == "inline" and kind in ("asha", "population"):
+        what = f"search: {kind} compares trials that run side by side, and --on inline runs one after the other"
+        raise UserError(Fault(what, str(benchmark.path), "random, optuna or grid", "--on tune"))
+    if kind == "optuna" and find_spec("optuna") is None:
+        what = "search: optuna is not installed"
+        raise UserError(Fault(what, str(benchmark.path), remedy="pip install 'rnn-harness[search]'"))
+
+
 def _launch(
     todo: Sequence[Trial],
     stored: int,
+    benchmark: Benchmark,
     target: Target,
     console: Console,
     on: Where,
@@ -113,10 +142,19 @@ def _launch(
     else:
         from harness.launch.inline import launch
 
+    open_ = [study for study in benchmark.studies if not study.search.foreseen]
     estimates = {trial.id: cost.estimate(trial).seconds for trial in todo}
-    here = max(1, machine.cpu_count() // max(trial.threads for trial in todo))
-    at_once = max_concurrent or (len(todo) if target.nodes else here)  # a cluster's CPUs are Ray's to count
-    packs, told = plan(alone, most, 1 if on == "inline" else at_once, _gain)
+    for study in open_:  # which trials those will be is not known yet
+        seconds = cost.estimate(study.base).seconds
+        estimates |= {f"{study.base.id} {number}": seconds for number in range(study.budget)}
+    estimates = dict(list(estimates.items())[: benchmark.size - stored])
+    threads = [trial.threads for trial in [*todo, *(study.base for study in open_)]]
+    cpus = max(machine.cpu_count(), *threads) if max_concurrent is None else max_concurrent * max(threads)
+    at_once = max_concurrent or (len(estimates) if target.nodes else cpus // min(threads))  # Ray counts CPUs
+    side = 1 if on == "inline" else min(at_once, max(1, machine.cpu_count() // max(threads)))
+    guided = benchmark.search is not None and benchmark.search.kind != "random"  # each by itself: a search may stop it
+    packs, told = plan(alone, 1 if guided else most, side, _gain)
+    packs += [[study.base] for study in open_]
     for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     with diversion as terminal:
@@ -125,8 +163,8 @@ def _launch(
         with progress.shown() as display:
             if together:  # first, because only where they are started is it seen whether a cluster has room for them
                 train.launch(together, target, display, max_concurrent or len(together))
-            if alone:
-                launch(packs, target, display, min(at_once, len(alone)))
+            if packs:
+                launch(packs, target, display, min(at_once, len(estimates)), benchmark.studies, cpus)
 
 
 def _gain(trial: Trial, size: int, work: float) -> float:

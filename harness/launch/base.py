@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness import machine, redact
+from harness import redact
 from harness.errors import Fault, Paused, Stopped, UserError
+from harness.launch.target import Target
 from harness.record import Record
-from harness.stop import Stop
+from harness.search import Study, whole_id
 from harness.store import Store
 from harness.trial import Trial
 
@@ -22,60 +22,6 @@ if TYPE_CHECKING:
 
     from harness.keeper import Keeper
     from harness.workers import Workers
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where the records of a benchmark go, and what else its trials share; plain data, for it travels to workers."""
-
-    root: str
-    benchmark: str
-    fingerprint: str
-    wandb: bool
-    weights: bool = True
-    checkpoint_seconds: float | None = None  # between two checkpoints of a trial; None: as the keeper thinks fit
-    stop: Stop | None = None
-    nodes: bool = False  # on a cluster: each kind of node keeps the records that it makes under its own fingerprint
-    shared: str = ""  # on a cluster: a folder that every node must see
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the run was asked to stop, so that no other trial starts."""
-        return self.stop is not None and self.stop.asked
-
-    def store(self) -> Store:
-        """Open the store of this machine."""
-        own = machine.fingerprint() if self.nodes else self.fingerprint
-        return Store(Path(self.root), self.benchmark, own)
-
-    def stores(self) -> list[Store]:
-        """Open every store whose records count: this machine's, and on a cluster those of each kind of node."""
-        own = self.store()
-        found = sorted(path.name for path in self.folder.glob("[!.]*") if path.is_dir()) if self.nodes else []
-        return [own, *(Store(own.root, self.benchmark, name) for name in found if name != own.folder.name)]
-
-    def stored(self) -> set[str]:
-        """Return the ids of all trials whose records count."""
-        return {trial_id for store in self.stores() for trial_id in store.ids()}
-
-    def holding(self, trial_id: str) -> Store | None:
-        """Return the store that has the record of a trial."""
-        return next((store for store in self.stores() if store.has(trial_id)), None)
-
-    def records(self, ids: Sequence[str], columns: Collection[str] | None = None) -> list[Record]:
-        """Return the records of trials in their order, with the fields named in `columns`, or all; of a trial that
-        several kinds of node have, this machine's, or the first. Raises KeyError where there is none."""
-        found: dict[str, Record] = {}
-        for store in self.stores():
-            lacking = set(ids) - found.keys()
-            for record in store.read_all(columns, lacking) if lacking else ():
-                found.setdefault(record.trial_id, record)
-        return [found[trial_id] for trial_id in ids]
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the benchmark: records, W&B runs, logs, report."""
-        return Path(self.root) / self.benchmark
 
 
 class Display(Protocol):
@@ -95,7 +41,13 @@ class Launcher(Protocol):
     """Runs trials that have no record yet, those of a pack side by side. All of them have one when it returns."""
 
     def __call__(
-        self, packs: Sequence[Sequence[Trial]], target: Target, display: Display, max_concurrent: int
+        self,
+        packs: Sequence[Sequence[Trial]],
+        target: Target,
+        display: Display,
+        max_concurrent: int,
+        studies: Sequence[Study] = (),
+        cpus: int | None = None,
     ) -> None: ...
 
 
@@ -117,8 +69,10 @@ def heeding(target: Target) -> Iterator[None]:
             target.stop.heeded = False
 
 
-def execute(trial: Trial, target: Target) -> Record:
+def execute(trial: Trial, target: Target, made: Callable[..., Keeper] | None = None, member: str = "") -> Record:
     """Run one trial unless its record exists, and store it: the weights first, so that no record is without them.
+    `made`: makes the keeper of a trial that a search guides. `member`: of a population, under what name its record is
+    kept, which belongs to that search; it trains although there is one, for others go on from it.
 
     The claim is held by this process alone and falls with it, so a worker that outlived a killed command and the
     worker of the next command never run the same trial side by side: the second waits, and finds the record, or the
@@ -126,15 +80,25 @@ def execute(trial: Trial, target: Target) -> Record:
     """
     _check(trial, target)
     store = target.store()
-    with store.claim(trial.id, on_wait=partial(_go_on, target)):
-        held = target.holding(trial.id)
-        record = held.read(trial.id) if held else train_and_store(trial, target, store)
+    name = member or trial.id
+    with store.claim(name, on_wait=partial(_go_on, target)):
+        if (held := target.holding(name)) and not member:
+            record = held.read(name)
+        else:
+            record = train_and_store(trial, target, store, made=made, name=name)
         if target.wandb:
             mirror([record], target.folder)  # the launcher tries again at the end, and says what is wrong
     return record
 
 
-def train_and_store(trial: Trial, target: Target, store: Store, workers: Workers | None = None) -> Record:
+def train_and_store(
+    trial: Trial,
+    target: Target,
+    store: Store,
+    workers: Workers | None = None,
+    made: Callable[..., Keeper] | None = None,
+    name: str = "",
+) -> Record:
     """Run one trial that this process has the claim of, and return the record that is stored.
 
     Of several `workers` the first one has the claim and stores; what the record of another would say is returned.
@@ -143,8 +107,9 @@ def train_and_store(trial: Trial, target: Target, store: Store, workers: Workers
 
     if workers is not None and workers.rank:
         return run_trial(trial, target.benchmark, workers=workers)
-    keep = partial(store.write_weights, trial.id) if target.weights else None
-    return _store(run_trial(trial, target.benchmark, keep, _keeper(trial, target), workers), store)
+    keep = partial(store.write_weights, name or trial.id) if target.weights else None
+    record = run_trial(trial, target.benchmark, keep, _keeper(trial, target, made), workers)
+    return _store(record.replace(trial_id=name or trial.id), target, store)
 
 
 def execute_pack(trials: Sequence[Trial], target: Target) -> list[Record]:
@@ -174,7 +139,7 @@ def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
     def finished(trial: Trial, record: Record, trained: bytes) -> None:
         if target.weights and trained:
             store.write_weights(trial.id, trained)
-        stored = _store(record, store)
+        stored = _store(record, target, store)
         if target.wandb:
             mirror([stored], target.folder)
 
@@ -195,20 +160,21 @@ def check_shared(target: Target) -> None:
         raise UserError(Fault("this node does not see the results folder", target.root, remedy="mount it there"))
 
 
-def _keeper(trial: Trial, target: Target) -> Keeper:
+def _keeper(trial: Trial, target: Target, made: Callable[..., Keeper] | None = None) -> Keeper:
     from harness.checkpoint import Checkpoints
     from harness.keeper import EVERY, Keeper
 
     checkpoints = Checkpoints(target.store().checkpoint_folder(trial.id), trial.id)
-    return Keeper(checkpoints, EVERY if target.checkpoint_seconds is None else target.checkpoint_seconds, target.stop)
+    every = EVERY if target.checkpoint_seconds is None else target.checkpoint_seconds
+    return (made or Keeper)(checkpoints, every, target.stop)
 
 
-def _store(record: Record, store: Store) -> Record:
+def _store(record: Record, target: Target, store: Store) -> Record:
     """Write a record; its checkpoint has done its service. What is stored is what counts, and what a W&B run is bound
     to."""
     from harness.checkpoint import Checkpoints
 
-    store.write(record)
+    store.write(record.replace(search=target.notes.get(whole_id(record), "")))
     Checkpoints(store.checkpoint_folder(record.trial_id), record.trial_id).remove()
     return store.read(record.trial_id)
 

@@ -22,7 +22,8 @@ from harness import machine
 from harness.errors import Fault, HarnessError, Paused, UserError
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
-from harness.launch.tune import GRACE, RETRIES, account_for_the_dead, farewell, local_ray
+from harness.launch.dead import RETRIES, account_for_the_dead, farewell
+from harness.launch.tune import GRACE, local_ray
 from harness.trial import Trial
 
 SILENCE = 60.0

@@ -11,22 +11,18 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from harness.errors import Fault, Paused, UserError
-from harness.launch import scratch
+from harness.launch import engines, scratch
 from harness.launch.attached import attached
-from harness.launch.base import Display, Target, execute_pack, heeding
-from harness.metrics import METRICS
-from harness.record import Record
-from harness.stop import Stop
+from harness.launch.base import Display, Target, heeding
+from harness.launch.dead import RETRIES, account_for, farewell
+from harness.search import Study
 from harness.trial import Trial
-
-RETRIES = 2
-"""How often a trial is started again when its process dies under it (an exception inside a trial is a record)."""
 
 TOKEN = secrets.token_hex(16)
 """Of every local Ray of this process: Ray reads it once, so that a second Ray with another would be closed to us."""
@@ -36,33 +32,34 @@ GRACE = 20.0
 longer goes on from its last. Clusters give a process 30 s between telling it to end and ending it."""
 
 
-def launch(packs: Sequence[Sequence[Trial]], target: Target, display: Display, max_concurrent: int) -> None:
-    """Run every pack with `max_concurrent` at once, on a local Ray or the cluster of the job around this process."""
+def launch(
+    packs: Sequence[Sequence[Trial]],
+    target: Target,
+    display: Display,
+    max_concurrent: int,
+    studies: Sequence[Study] = (),
+    cpus: int | None = None,
+) -> None:
+    """Run every pack, `max_concurrent` at once and as many as have room for their threads: on a local Ray with so many
+    CPUs, or on the cluster of the job around this process."""
     trials = [trial for pack in packs for trial in pack]
     threads = max(trial.threads for trial in trials)
     place = attached(target.folder, threads, target.stop, farewell(trials, target, display)) if target.nodes else None
-    with place or local_ray(max_concurrent * threads) as folder:
+    with place or local_ray(cpus or max_concurrent * threads) as folder:
         target = replace(target, shared=folder if target.nodes else "")
+        whole = plan = engines.plan(packs, studies, target)
         left = packs
         while left and not target.stopped:
             retries = RETRIES if max(map(len, left)) == 1 else 0
-            _run(left, target, display, max_concurrent, folder, retries)
+            _run(plan, target, display, max_concurrent, folder, retries)
             dead = [[t for t in pack if not target.holding(t.id)] for pack in left] if not retries else []
             left = [part for pack in dead for part in _halves(pack)]
-    if target.stopped and {trial.id for trial in trials} - target.stored():
+            plan = engines.plan(left, (), target)
+    missing = whole.missing(target)
+    if target.stopped and (whole.open or missing):
         raise Paused("stopped")
-    account_for_the_dead(trials, target, display)
-
-
-def farewell(trials: Sequence[Trial], target: Target, display: Display) -> Callable[[str], None]:
-    """Return what tells how far trials are where the cluster goes away."""
-
-    def say(why: str) -> None:
-        done = len({trial.id for trial in trials} & target.stored())
-        display.say(f"error: {why}; {done} of the {len(trials)} trials that were left are stored\n"
-                    "  try: start the head again; the same command then goes on")  # fmt: skip
-
-    return say
+    for one in missing:
+        account_for(one, target, display)
 
 
 def _halves(pack: list[Trial]) -> list[list[Trial]]:
@@ -71,126 +68,94 @@ def _halves(pack: list[Trial]) -> list[list[Trial]]:
     return [part for part in (pack[:middle], pack[middle:]) if part]
 
 
-def _run(
-    packs: Sequence[Sequence[Trial]], target: Target, display: Display, max_concurrent: int, folder: str, retries: int
-) -> None:
-    """Run every pack; one whose process dies is started again `retries` times."""
+def _run(plan: engines.Plan, target: Target, display: Display, max_concurrent: int, folder: str, retries: int) -> None:
+    """Run what is planned; a pack whose process dies is started again `retries` times."""
     from ray import tune
-
-    threads = max(trial.threads for pack in packs for trial in pack)
 
     def run(config: dict[str, Any]) -> None:
         if not target.nodes:
             scratch.occupy(folder)
         try:
-            records = execute_pack(_trials(config), target)
+            records = engines.execute(config["try"], target, folder)
         except Paused as paused:  # not a failure, which Tune would start again
             print(paused, flush=True)
             tune.report({"ended": []})
         else:
             tune.report({"ended": [(record.status, record.seconds) for record in records]})
 
-    def name(trial: Any) -> str:
-        first, *more = _trials(trial.config)
-        return f"{first.id}-and-{len(more)}" if more else first.id
-
+    if plan.members:  # all must be there at the first exchange
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(len(plan.members) + len(plan.known))
     tuner = tune.Tuner(
-        tune.with_resources(run, {"cpu": threads}),
-        param_space={"trials": tune.grid_search([[trial.canonical() for trial in pack] for pack in packs])},
+        tune.with_resources(run, _room),
+        param_space=plan.space,
         tune_config=tune.TuneConfig(
+            search_alg=plan.searcher,
+            scheduler=plan.scheduler,
+            num_samples=plan.samples,
             reuse_actors=True,  # a process serves many trials: 62 ms each, not 1.5 s
-            max_concurrent_trials=max_concurrent,
-            trial_name_creator=name,
-            trial_dirname_creator=name,
+            max_concurrent_trials=max_concurrent if plan.counted(target) else None,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
             name=f"tune-{secrets.token_hex(2)}",
             storage_path=os.path.join(folder, "tune"),
             verbose=0,
-            callbacks=[_watch(display, target.stop)],
+            callbacks=[_watch(display, target, folder)],
             failure_config=tune.FailureConfig(max_failures=retries),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=4),  # of what members of a population hand on
         ),
     )
     with heeding(target):
         tuner.fit()
 
 
-def _trials(config: dict[str, Any]) -> list[Trial]:
-    return [Trial.from_canonical(text) for text in config["trials"]]
+def _room(config: dict[str, Any]) -> Any:
+    """Return what a pack asks of Ray: a CPU for each of its threads."""
+    from ray import tune
+
+    return tune.PlacementGroupFactory([{"CPU": max(trial.threads for trial in engines.trials_of(config))}])
 
 
-def _watch(display: Display, stop: Stop | None) -> Any:
+def _name(trial: Any) -> str:
+    first, *more = engines.trials_of(trial.config)
+    return f"{first.id}-and-{len(more)}" if more else first.id
+
+
+def _watch(display: Display, target: Target, folder: str) -> Any:
     """Return a Tune callback that tells the display, and that ends the run once every trial has heard of a stop."""
     from ray import tune
 
     class Watch(tune.Callback):
-        def __init__(self, display: Display, stop: Stop | None) -> None:
-            self.display, self.stop = display, stop
-            self.running: set[str] = set()
+        def __init__(self, display: Display, target: Target, folder: str) -> None:
+            self.display, self.target, self.folder = display, target, folder
             self.waiting: set[str] | None = None  # for these, since the run was asked to stop
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Tune pickles its callbacks with a state that nobody reads; a terminal can't be
 
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.running.add(trial.trial_id)
-            for one in _trials(trial.config):
+            for one in engines.trials_of(trial.config):
                 self.display.started(one)
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.running.discard(trial.trial_id)
-            for one, (status, seconds) in zip(_trials(trial.config), trial.last_result["ended"], strict=False):
+            pack, last = engines.trials_of(trial.config), trial.last_result
+            if "ended" not in last:  # its search has stopped it
+                engines.store_stopped(pack[0], self.target, self.folder)
+            ended = last["ended"] if "ended" in last else [("stopped", last["seconds"])]
+            for one, (status, seconds) in zip(pack, ended, strict=False):
                 self.display.finished(one, status, seconds)
 
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self.running.discard(trial.trial_id)
-
         def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-            if self.stop is None or not self.stop.asked:
+            if not self.target.stopped:
                 return
+            running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
             if self.waiting is None:
-                self.waiting, self.until = set(self.running), time.monotonic() + GRACE
-            if not self.waiting & self.running or time.monotonic() > self.until:
+                self.waiting, self.until = running, time.monotonic() + GRACE
+            if not self.waiting & running or time.monotonic() > self.until:
                 raise Paused("stopped")
 
-    return Watch(display, stop)
-
-
-def account_for_the_dead(
-    trials: Sequence[Trial],
-    target: Target,
-    display: Display,
-    why: str = " without a word (out of memory, or killed)",
-    traceback: str = "",
-) -> None:
-    """Store a failed record for each trial whose process died every time: nothing leaves the table silently."""
-    from harness.checkpoint import Checkpoints
-
-    store = target.store()
-    for trial in trials:
-        if not target.holding(trial.id):
-            task = trial.build_task()
-            reason = f"its process died {RETRIES + 1} times{why}"
-            store.write(
-                Record(
-                    trial_id=trial.id,
-                    benchmark=target.benchmark,
-                    trial=trial.canonical(),
-                    task=trial.task["name"],
-                    cell=trial.cell["name"],
-                    seed=trial.seed,
-                    status="failed",
-                    reason=reason,
-                    traceback=traceback,
-                    metric=task.metric,
-                    higher_is_better=METRICS[task.metric].better == "higher",
-                    floor=task.floor(),
-                    fingerprint=target.fingerprint,
-                    attempts=RETRIES + 1,
-                )
-            )
-            Checkpoints(store.checkpoint_folder(trial.id), trial.id).remove()
-            display.finished(trial, "failed", 0.0)
+    return Watch(display, target, folder)
 
 
 @contextmanager
@@ -209,6 +174,7 @@ def local_ray(cpus: int) -> Iterator[str]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for what a stopped trial lays down; 2 by default, then a new process
         "TUNE_MAX_PENDING_TRIALS_PG": str(cpus),
     }
     for name, value in defaults.items():

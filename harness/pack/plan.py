@@ -48,6 +48,8 @@ def alone(trial: Trial) -> str:
         return "a decoder writes the answer step by step"
     if task.over_steps:
         return "the loss is over all steps of a sequence together"
+    if trial.changes:
+        return "its settings change on the way"
     if trial.dropout or trial.input_dropout or trial.output_dropout:
         return "dropout draws from the generator of one trial"
     if trial.precision not in ("float32", "float64"):

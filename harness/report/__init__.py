@@ -6,6 +6,7 @@
     efficiency.py how near the machine's best it ran
     card.py     the stability card         claimed.py   claims, with verdicts
     compared.py against the best           ranked.py    the order under each kind of match
+    searched.py  the best of equally many tries
     published.py published numbers, held against ours     examples.py  samples of each task
     plots.py    figures as SVG             to_*.py      one format a file
 

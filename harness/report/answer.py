@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from harness.report.compared import Compared, compare
-from harness.report.table import MachineTable, TaskGroup, once
+from harness.report.once import once
+from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, interval, listing, number, sentence
 
 ENOUGH = 6

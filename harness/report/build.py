@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from harness.claims import Claim, Finding, judge
 from harness.record import Record
 from harness.report.answer import Answer, answers
+from harness.report.stopped import early
 from harness.report.table import MachineTable, machine_table
 from harness.report.words import NONE, clean, listing, plural
+from harness.search import whole_id
 from harness.trial import Trial
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Report:
             return f"{line}: nothing to compare yet."
         counts = Counter(record.status for record in self.records)
         ends = [f"{counts[status]} {status}" for status in ("ok", "diverged", "failed")]
+        halted = sum(len(table.stopped) for table in self.machines)
+        ends += [f"{halted} stopped early by their search"] if halted else []
         unfinished = self.expected is not None and self.stored < self.expected
         return f"{line}: {', '.join(ends)}." + (" Unfinished: what follows may still change." if unfinished else "")
 
@@ -95,8 +99,10 @@ def build(
     """Sort records by machine, leave out what cannot be trusted or was not asked, and build the tables."""
     every = sorted(records, key=lambda r: (r.task, r.cell, r.trial_id, r.fingerprint, r.started))  # equal bytes again
     asked = None if expected is None else {trial.id for trial in expected}
-    kept = [record for record in every if asked is None or record.trial_id in asked]
-    strange = [record.trial_id for record in every if asked is not None and record.trial_id not in asked]
+    stopped = [record for record in every if record.status == "stopped"]
+    every = [record for record in every if record.status != "stopped"]
+    kept = [record for record in every if asked is None or whole_id(record) in asked]
+    strange = [record.trial_id for record in every if asked is not None and whole_id(record) not in asked]
     notes = []
     if strange:
         some = listing(strange, 3)
@@ -112,9 +118,16 @@ def build(
     machines: dict[str, list[Record]] = defaultdict(list)
     for record in agreed:
         machines[record.fingerprint].append(record)
-    tables = [machine_table(fingerprint, found, expected or []) for fingerprint, found in machines.items()]
+    tables = [
+        machine_table(fingerprint, found, expected or [], early(stopped, found))
+        for fingerprint, found in machines.items()
+    ]
+    none = [record for record in stopped if record.fingerprint not in machines]
+    notes += (
+        [f"{plural(len(none), 'trial')} stopped early, where no other ran to its end: in no table."] if none else []
+    )
     tables.sort(key=lambda table: (-len(table.records), table.fingerprint))
-    stored = len({record.trial_id for record in agreed})
+    stored = len({record.trial_id for record in agreed} | {whole_id(record) for record in stopped})
     wanted = None if asked is None else len(asked)
     return Report(clean(name), clean(question), stored, wanted, tables, notes, claims, matched, whole)
 

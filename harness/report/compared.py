@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.report.columns import Column, setting_column
-from harness.report.table import MachineTable, Row, TaskGroup, once
+from harness.report.once import once
+from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import NONE, number, percent
 from harness.stats.paired import Paired, paired
 from harness.stats.power import seeds_needed

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from harness.metrics import METRICS
 from harness.record import Record
 from harness.report.columns import Column, counted, median_column, setting_column
-from harness.report.table import MachineTable, Row, TaskGroup, once
+from harness.report.once import once
+from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean, number
 from harness.stats import median
 

@@ -17,6 +17,7 @@ from harness.report.efficiency import efficiency, unlike
 from harness.report.plot_tries import effort
 from harness.report.published import READING as PUBLISHED
 from harness.report.published import published
+from harness.report.searched import stopped
 from harness.report.table import MachineTable, Row
 from harness.report.words import NONE, clean, listing, number, plural
 
@@ -49,6 +50,7 @@ def reading(table: MachineTable, claims: bool = False) -> list[str]:
 def troubles(table: MachineTable) -> list[str]:
     """Return what went wrong: every trial that is not ok, and every number that does not add up."""
     out = _endings(table)
+    out += stopped(table)
     for group in table.groups:
         floors = {r.floor for row in group.rows for r in row.records if not math.isnan(r.floor)}
         if len(floors) > 1:
@@ -93,10 +95,10 @@ def _ended(record: Record, row: Row) -> str:
 
 def unfinished(report: Report, table: MachineTable) -> list[str]:
     """Return which rows of this machine still lack trials."""
-    if report.expected is None or len(table.records) >= report.expected:
+    if report.expected is None or len(table.records) + len(table.stopped) >= report.expected:
         return []
     rows = [f"{row.label} ({statuses(row)})" for row in table.rows if row.statuses["missing"]]
-    lacking = report.expected - sum(sum(row.statuses.values()) for row in table.rows)
+    lacking = report.expected - len(table.stopped) - sum(sum(row.statuses.values()) for row in table.rows)
     told = [f"Rows that lack trials: {listing(rows)}."] if rows else []
     absent = f"{plural(lacking, 'trial')} more belong to variants without any record here, which have no row."
     return told + ([absent] if lacking > 0 else [])

@@ -7,12 +7,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from harness.report.looks import Looks, Plot
+from harness.report.once import once
 from harness.report.svg import SERIES, draw
-from harness.report.table import MachineTable, Row, TaskGroup, once
+from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import direction
 from harness.stats import worst
 from harness.stats.profile import performance_profile
 from harness.stats.tries import BestOf, expected_best, overtakes
+from harness.trial import key_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +37,9 @@ def tries(group: TaskGroup) -> dict[str, BestOf]:
         for record, score in zip(row.records, row.scores, strict=True):
             valid = record.valid_score
             found[row.variant.cell].append((bad if math.isinf(score) or math.isnan(valid) else valid, score))
+    for record in group.stopped:  # a try all the same, of which nobody knows what it would have come to
+        found[record.cell].append((bad, bad))
+        settings[record.cell].add(record.trial_id)
     kept = [cell for cell in found if len(settings[cell]) > 1 and len(found[cell]) >= FEWEST_TRIES]
     return {cell: expected_best(found[cell], group.higher_is_better) for cell in kept}
 
@@ -123,6 +128,8 @@ def effort(table: MachineTable) -> list[str]:
         counts: dict[str, set[str]] = defaultdict(set)
         for row in group.rows:
             counts[row.variant.cell].add(row.variant.key)
+        for record in group.stopped:
+            counts[record.cell].add(key_of(record.settings()))
         if len({len(found) for found in counts.values()}) > 1:
             each = ", ".join(f"{cell} {len(found)}" for cell, found in sorted(counts.items()))
             told = (

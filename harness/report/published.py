@@ -9,7 +9,8 @@ from typing import Literal
 
 from harness.metrics import METRICS
 from harness.references import Reference, ledger, reaches
-from harness.report.table import Row, TaskGroup, once
+from harness.report.once import once
+from harness.report.table import Row, TaskGroup
 from harness.report.words import NONE, clean, doubt, interval, metric_of, number, plural, setting_title, setting_value
 from harness.stats import Summary, median, summary, worst
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property, wraps
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from harness.metrics import METRICS, Metric
 from harness.record import Record
 from harness.report import variants as grouping
+from harness.report.stopped import stopped_on
 from harness.report.variants import Variant
 from harness.report.words import clean, metric_of, setting_title
+from harness.search import whole_id
 from harness.stats import Summary, median, summary, worst
 from harness.stats.center import LEAST, Mean, interquartile
 from harness.trial import Trial
@@ -33,23 +34,6 @@ MEASURED = (
 )  # fmt: skip
 COUNTS = ("skipped_updates", "loss_spikes")
 """Of those, what is 0 in a record that made no update: nothing was counted there."""
-
-
-G = TypeVar("G")
-F = TypeVar("F")
-
-
-def once(find: Callable[[G], F]) -> Callable[[G], F]:
-    """Let every format ask anew, and find out once: what is found is kept with the group that it was found for."""
-    name = f"{find.__module__}.{find.__qualname__}"
-
-    @wraps(find)
-    def kept(group: G) -> F:
-        if name not in vars(group):
-            vars(group)[name] = find(group)
-        return vars(group)[name]
-
-    return kept
 
 
 @dataclass(frozen=True)
@@ -189,6 +173,7 @@ class TaskGroup:
     floor: float
     differing: list[str]
     rows: list[Row]
+    stopped: Sequence[Record] = ()  # early, by a search: in no row, for nothing that ran to its end is like them
 
 
 @dataclass(frozen=True)
@@ -200,6 +185,7 @@ class MachineTable:
     groups: list[TaskGroup]
     differing: list[str]
     held: dict[str, str]
+    stopped: Sequence[Record] = ()
 
     @property
     def many_seeds(self) -> bool:
@@ -212,17 +198,20 @@ class MachineTable:
         return [row for group in self.groups for row in group.rows]
 
 
-def machine_table(fingerprint: str, records: list[Record], expected: Sequence[Trial]) -> MachineTable:
-    """Build the table of the records of one machine."""
-    found = grouping.variants(records, expected)
+def machine_table(
+    fingerprint: str, records: list[Record], expected: Sequence[Trial], stopped: Sequence[Record] = ()
+) -> MachineTable:
+    """Build the table of the records of one machine; those of trials that were `stopped` early are beside it."""
+    over = {whole_id(record) for record in stopped}
+    found = grouping.variants(records, [trial for trial in expected if not over or trial.id not in over])
     tasks: dict[str, list[Variant]] = defaultdict(list)
     for variant, name in zip(found, grouping.task_names(found), strict=True):
         tasks[name].append(variant)
     common = grouping.held(found)
-    groups = [_group(name, among, common) for name, among in tasks.items()]
+    groups = [replace(_group(name, among, common), stopped=stopped_on(among, stopped)) for name, among in tasks.items()]
     used = {key for group in groups for key in group.differing}
     differing = [key for key in grouping.differing(found) if key in used]
-    return MachineTable(fingerprint, records, groups, differing, common)
+    return MachineTable(fingerprint, records, groups, differing, common, stopped)
 
 
 def _group(name: str, among: list[Variant], common: dict[str, str]) -> TaskGroup:

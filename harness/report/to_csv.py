@@ -14,9 +14,10 @@ from harness.report.card import by_position, by_window, first_event
 from harness.report.columns import counted
 from harness.report.compared import compare
 from harness.report.efficiency import FLOORS, bounds, ceiling
+from harness.report.once import once
 from harness.report.published import COLUMNS, published
 from harness.report.scaling import scaled
-from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup, once
+from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean
 from harness.stats import Summary
 

@@ -25,6 +25,7 @@ from harness.report.packed import cell, facets, packed
 from harness.report.plots import across_tasks, plots
 from harness.report.published import published, why_none
 from harness.report.ranked import agreement, rankings
+from harness.report.searched import searched
 from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import arrow, clean, direction, number
 
@@ -78,7 +79,7 @@ def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
         },
         "packed": packed(table, list(shown.values())) if any(len(g.rows) > PAGE for g in table.groups) else "",
         "rankings": (ranked := rankings(table, report.matched)),
-        "agreement": agreement(ranked),
+        "agreement": agreement(ranked) + searched(table),
         "filters": _filters(table),
         "rows": len(table.rows),
         "held": table.held,

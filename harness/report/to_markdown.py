@@ -14,6 +14,7 @@ from harness.report.efficiency import efficiency
 from harness.report.examples import samples
 from harness.report.published import published, why_none
 from harness.report.ranked import Ranking, agreement, rankings
+from harness.report.searched import searched
 from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, in_lines, number
 
@@ -54,7 +55,7 @@ def _machine(report: Report, table: MachineTable) -> list[str]:
     found = rankings(table, report.matched)
     for ranking in found:
         parts += [f"### {escape(ranking.title)}", _plain(ranking)]
-    parts += [_bullets(_escaped(agreement(found)))]
+    parts += [_bullets(_escaped(agreement(found) + searched(table)))]
     if table.held:
         parts.append("Held equal: " + ", ".join(f"{escape(k)} {escape(v)}" for k, v in table.held.items()) + ".")
     parts += ["### Columns", _bullets([f"**{escape(t)}**: {escape(d)}" for t, d in legend(table)])]

@@ -17,6 +17,7 @@ from harness.report.claimed import claimed, tally
 from harness.report.columns import Column, columns
 from harness.report.published import published
 from harness.report.ranked import agreement, rankings
+from harness.report.searched import searched
 from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, number, plural
 
@@ -72,7 +73,7 @@ def _machine(console: Console, report: Report, table: MachineTable) -> None:
         for texts in ranking.rows:
             out.add_row(*map(Text, texts))
         console.print(out)
-    for line in agreement(ranked):
+    for line in agreement(ranked) + searched(table):
         console.print(Text(line))
     wrong = notes.troubles(table)
     if wrong:

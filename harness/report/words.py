@@ -101,6 +101,9 @@ def setting_value(key: str, value: object) -> str:
         return NULL.get(key, "none")
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):  # of changes on the way
+        told = (", ".join(f"{clean(k)} {clean(v)}" for k, v in change.items()) for change in value)
+        return clean(" | ".join(told)) or "none"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):

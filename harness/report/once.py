@@ -1,0 +1,23 @@
+"""What every format asks of a table is found out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+G = TypeVar("G")
+F = TypeVar("F")
+
+
+def once(find: Callable[[G], F]) -> Callable[[G], F]:
+    """Let every format ask anew, and find out once: what is found is kept with the group that it was found for."""
+    name = f"{find.__module__}.{find.__qualname__}"
+
+    @wraps(find)
+    def kept(group: G) -> F:
+        if name not in vars(group):
+            vars(group)[name] = find(group)
+        return vars(group)[name]
+
+    return kept
