@@ -23,7 +23,7 @@ def plan(
     from harness.plan import build, told
     from harness.plan.reduce import Network
 
-    benchmark = spec.load(file, set_)
+    benchmark = spec.load(file, [*set_, "workers=1"])  # how many each trial has is what the plan finds out
     there = cluster.read(on) if on else None
     threads = max(trial.threads for trial in benchmark.trials)
     place = build.place_of(there, Path(on).name if on else "this machine", threads)

@@ -44,18 +44,25 @@ def widths(trials: Sequence[Trial], slots: int) -> list[int]:
 def measure(
     trials: Sequence[Trial], workers: Sequence[int], network: Network | None, say: Callable[[str], None]
 ) -> Measured:
-    """Measure trials on each number of workers here. `network`: what is known of the place's own."""
+    """Measure trials on each number of workers here. `network`: what is known of the place's own.
+
+    A machine with room for one worker alone measures no start of a gang.
+    """
     kinds: dict[str, Trial] = {}
     for trial in trials:
         kinds.setdefault(pace.shape(trial), trial)
     chosen = _spread(list(kinds.values()), max(4, MOST_SHAPES // len(workers)))
-    say(f"measuring {len(chosen)} of {len(kinds)} kinds of trial, for {', '.join(map(str, workers))} workers ...")
+    say(f"measuring {len(chosen)} of {len(kinds)} kinds of trial, on {max(workers)} workers and fewer ...")
     paces = {width: _paces(trials, kinds, chosen, width) for width in workers}
     middle = sorted(range(len(trials)), key=lambda k: paces[1][k].seconds)[len(trials) // 2]
     middle = next(k for k, trial in enumerate(trials) if trial == kinds[pace.shape(trials[middle])])
     say("measuring what surrounds trials ...")
-    around = crowd.measured(trials[middle], paces[1][middle])
-    return Measured(paces, around, network or (reduce.measured() if len(workers) > 1 else Network(0.0, math.inf)))
+    around, one = crowd.measured(trials[middle], paces[1][middle]), trials[middle]
+    if len(workers) == 1:
+        return Measured(paces, around, Network(0.0, math.inf))
+    room = machine.cpu_count() >= 2 * one.threads
+    start = crowd.gang(one, paces[1][middle]) if room else 0.0
+    return Measured(paces, around, network or reduce.measured(), start)
 
 
 def _spread(kinds: list[Trial], most: int) -> list[Trial]:

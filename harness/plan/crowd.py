@@ -84,6 +84,26 @@ def measured(trial: Trial, pace: Pace) -> Crowd:
     return Crowd(command + first + tail, max(control, median(later)), control, max(1.0, factor))
 
 
+def gang(trial: Trial, pace: Pace) -> float:
+    """Run two short copies of a trial on two workers, one after the other, and return the seconds from the end of one
+    to the beginning of the next: its processes, their imports, and how they find one another; about 40 seconds."""
+    from rich.console import Console
+
+    from harness.launch.base import Target
+    from harness.launch.chatter import diverted
+    from harness.launch.train import launch
+
+    part, _ = shortened(trial, pace)
+    copies = [part.model_copy(update={"seed": seed, "workers": 2}) for seed in range(2)]
+    clock = _Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        target = Target(folder, "plan", machine.fingerprint(), wandb=True)
+        with diverted(Path(folder, "log"), Console()):
+            launch(copies, target, clock, 1)
+        last = target.store().read(copies[1].id)
+    return max(0.0, clock.ended[copies[1].id] - clock.ended[copies[0].id] - last.seconds)
+
+
 def _interpreter() -> float:
     """Return the seconds of the command's own start."""
     began = time.monotonic()
