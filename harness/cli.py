@@ -133,7 +133,7 @@ def run(
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.asked(records))
-        written(console, *about, folder, benchmark.claims, benchmark.matched, store.whole(folder))
+        written(console, *about, folder, benchmark.claims, benchmark.matched, store.samples(folder))
 
 
 @app.command()

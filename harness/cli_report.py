@@ -79,7 +79,7 @@ def report(
     if not records:
         raise UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
     formats = [kind.value for kind in format_ or Format]
-    written(console, name, question, records, trials, folder, claims, matched, store.whole(folder), formats)
+    written(console, name, question, records, trials, folder, claims, matched, store.samples(folder), formats)
 
 
 def written(
@@ -91,14 +91,14 @@ def written(
     folder: Path,
     claims: Sequence[Claim],
     matched: Sequence[Matched],
-    whole: Callable[[Record], Record],
+    samples_of: Callable[[Record], str],
     formats: Sequence[str] = ("md", "csv", "html", "tex", "parquet"),
 ) -> NoReturn:
     """Print and write the report; end with 5 if a trial did not end well."""
     from harness import report
 
     gc.freeze()  # what is stored is no garbage: looking through it for some would take a fifth of the time
-    made = report.make(name, question, records, trials, claims, matched, whole)
+    made = report.make(name, question, records, trials, claims, matched, samples_of)
     paths = report.write(made, folder, formats)
     report.show(console, made)
     for path in paths.values():

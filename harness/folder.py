@@ -56,15 +56,15 @@ def read(
     return found
 
 
-def records(paths: Iterable[Path]) -> list[Record]:
-    """Return the records that have, or had, files of these names, in one folder. Raises DamagedStore, and KeyError for
-    one that was never there."""
+def records(paths: Iterable[Path], columns: Collection[str] | None = None) -> list[Record]:
+    """Return the records that have, or had, files of these names, in one folder, with the fields named in `columns`, or
+    all. Raises DamagedStore, and KeyError for one that was never there."""
     wanted = {path.name.removesuffix(SUFFIX): path for path in paths}
     damaged: list[str] = []
-    found = {record.trial_id: record for record in rows.records_of(_tables([*wanted.values()], damaged))}
+    found = {record.trial_id: record for record in rows.records_of(_tables([*wanted.values()], damaged, columns))}
     _raise(damaged)
     for trial_id in wanted.keys() - found.keys():
-        found |= of_segments(wanted[trial_id].parent, {trial_id})
+        found |= of_segments(wanted[trial_id].parent, {trial_id}, columns)
     return [found[trial_id] for trial_id in wanted]
 
 
@@ -75,10 +75,10 @@ def _equal(folder: Path, ids: Collection[str]) -> set[str]:
     return {record.trial_id for record in own if repr(record) == repr(held[record.trial_id])}
 
 
-def of_segments(folder: Path, ids: Collection[str]) -> dict[str, Record]:
-    """Return {trial id: its record}, with all fields, of those that a segment holds."""
+def of_segments(folder: Path, ids: Collection[str], columns: Collection[str] | None = None) -> dict[str, Record]:
+    """Return {trial id: its record}, with the fields named in `columns`, or all, of those that a segment holds."""
     damaged: list[str] = []
-    found = rows.records_of(_sound((segments.read(path, None, ids) for path in _holding(folder, ids)), damaged))
+    found = rows.records_of(_sound((segments.read(path, columns, ids) for path in _holding(folder, ids)), damaged))
     _raise(damaged)
     return {record.trial_id: record for record in found}
 

@@ -154,12 +154,13 @@ def read_file(path: Path) -> Record:
     return folder.records([path])[0]
 
 
-def whole(path: Path) -> Callable[[Record], Record]:
-    """Return how a record of `open_folder(path, columns)` is read again, with all its fields."""
+def samples(path: Path) -> Callable[[Record], str]:
+    """Return how the samples of a record of `open_folder(path, columns)` are read, where its columns have none."""
 
     @cache
-    def read(trial_id: str, fingerprint: str) -> Record:
-        return read_file(next(place for place in (path / fingerprint, path) if place.is_dir()) / (trial_id + SUFFIX))
+    def read(trial_id: str, fingerprint: str) -> str:
+        place = next(place for place in (path / fingerprint, path) if place.is_dir())
+        return folder.records([place / (trial_id + SUFFIX)], {"samples"})[0].samples
 
     return lambda record: read(record.trial_id, record.fingerprint)
 

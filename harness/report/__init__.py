@@ -38,17 +38,17 @@ def make(
     expected: Sequence[Trial] | None,
     claims: Sequence[Claim] = (),
     matched: Sequence[Matched] = (),
-    whole: Callable[[Record], Record] = lambda record: record,
+    samples_of: Callable[[Record], str] = lambda record: record.samples,
 ) -> Report:
     """Return the report of some records, to be written and shown.
 
     expected: every trial of the benchmark, to say what is missing; None where it is not known. claims: what to hold
-    against the records, machine by machine. matched: what was held equal. whole: reads all fields of a record, where
-    only those of `record.reads` were read.
+    against the records, machine by machine. matched: what was held equal. samples_of: reads the samples of a record,
+    where only the fields in `record.reads` were read.
     """
     from harness.report.build import build
 
-    return build(name, question, records, expected, claims, matched, whole)
+    return build(name, question, records, expected, claims, matched, samples_of)
 
 
 FORMATS = ("md", "csv", "html", "tex", "parquet")

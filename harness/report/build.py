@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from harness.match import Matched
 
 
-def _as_it_is(record: Record) -> Record:
-    return record
+def _held(record: Record) -> str:
+    return record.samples
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Report:
     left_out: list[str]
     claims: Sequence[Claim] = ()
     matched: Sequence[Matched] = ()
-    whole: Callable[[Record], Record] = _as_it_is
-    """Reads all fields of a record of which only those that tables show were read."""
+    samples_of: Callable[[Record], str] = _held
+    """What a trained trial answered to a few examples, read where a record was read without it."""
 
     @property
     def records(self) -> list[Record]:
@@ -94,7 +94,7 @@ def build(
     expected: Sequence[Trial] | None,
     claims: Sequence[Claim] = (),
     matched: Sequence[Matched] = (),
-    whole: Callable[[Record], Record] = _as_it_is,
+    samples_of: Callable[[Record], str] = _held,
 ) -> Report:
     """Sort records by machine, leave out what cannot be trusted or was not asked, and build the tables."""
     every = sorted(records, key=lambda r: (r.task, r.cell, r.trial_id, r.fingerprint, r.started))  # equal bytes again
@@ -129,7 +129,7 @@ def build(
     tables.sort(key=lambda table: (-len(table.records), table.fingerprint))
     stored = len({record.trial_id for record in agreed} | {whole_id(record) for record in stopped})
     wanted = None if asked is None else len(asked)
-    return Report(clean(name), clean(question), stored, wanted, tables, notes, claims, matched, whole)
+    return Report(clean(name), clean(question), stored, wanted, tables, notes, claims, matched, samples_of)
 
 
 def _agreed(records: Iterable[Record]) -> tuple[list[Record], list[str]]:

@@ -13,7 +13,7 @@ from harness.report.words import clean, in_lines, verbatim
 
 MOST_SAMPLES, ENOUGH_LINES = 3, 24
 """Samples of a task, and lines of all of them after which no other one begins."""
-MOST_ASKED = 12
+MOST_ASKED = 4
 """Trials that are looked at, the best first, before a task is said to have no samples."""
 MOST_LINES, MOST_WIDTH = 28, 300
 """Of a text: lines, and characters of a line. A picture of 28 rows is shown whole."""
@@ -35,15 +35,15 @@ class Samples:
         return f"{self.by}, seed {self.seed}; more by: harness sample {self.trial_id}"
 
 
-def samples(group: TaskGroup, whole: Callable[[Record], Record]) -> Samples | None:
+def samples(group: TaskGroup, samples_of: Callable[[Record], str]) -> Samples | None:
     """Return samples of the best row's first trial that has some; None where none of the best few trials has."""
-    return next(_found(group, whole), None)
+    return next(_found(group, samples_of), None)
 
 
-def _found(group: TaskGroup, whole: Callable[[Record], Record]) -> Iterator[Samples]:
+def _found(group: TaskGroup, samples_of: Callable[[Record], str]) -> Iterator[Samples]:
     ended = ((row, record) for row in group.rows for record in row.records if record.status == "ok")
     for row, record in itertools.islice(ended, MOST_ASKED):
-        if rows := _rows(whole(record)):
+        if rows := _rows(samples_of(record)):
             yield _samples(row, record, rows)
 
 
@@ -51,10 +51,10 @@ def _samples(row: Row, record: Record, rows: list[dict[str, str]]) -> Samples:
     return Samples(row.label, record.seed, clean(record.trial_id), rows)
 
 
-def _rows(record: Record) -> list[dict[str, str]]:
+def _rows(told: str) -> list[dict[str, str]]:
     """The stored samples; none where what is stored is no list of them."""
     try:
-        stored = json.loads(record.samples or "[]")
+        stored = json.loads(told or "[]")
         rows = [{part: short(row[part]) for part in PARTS} for row in stored[:MOST_SAMPLES]]
     except (ValueError, TypeError, KeyError):
         return []

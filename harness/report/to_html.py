@@ -91,7 +91,7 @@ def _machine(report: Report, table: MachineTable) -> dict[str, Any]:
         ],
         "reading": notes.reading(table, bool(findings)) + notes.unfinished(report, table),
         "published": [(group.name, published(group), why_none(group)) for group in table.groups],
-        "samples": [(group.name, found) for group in table.groups if (found := samples(group, report.whole))],
+        "samples": [(group.name, found) for group in table.groups if (found := samples(group, report.samples_of))],
         "troubles": notes.troubles(table),
         "plots": [("all tasks", across_tasks(table)), *((group.name, plots(group, cells)) for group in table.groups)],
         "trials": _trials(table),

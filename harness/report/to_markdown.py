@@ -90,7 +90,7 @@ def _published(group: TaskGroup) -> list[str]:
 
 def _samples(group: TaskGroup, report: Report) -> list[str]:
     """Samples as they are, in a fence that none of their lines can close."""
-    if (found := samples(group, report.whole)) is None:
+    if (found := samples(group, report.samples_of)) is None:
         return []
     lines = in_lines(found.rows)
     fence = "`" * max(3, 1 + max((len(ticks) for line in lines for ticks in re.findall("`+", line)), default=0))

@@ -33,7 +33,7 @@ def test_the_best_rows_first_good_trial_speaks_and_says_who_it_is():
     records = [r.replace(samples=stored(r.cell)) for r in records]
     (table,) = build("quick", "", records, trials).machines
     for group in table.groups:
-        found = samples(group, lambda record: record)
+        found = samples(group, lambda record: record.samples)
         assert found is not None and found.rows[0]["given"] == group.rows[0].variant.cell
         assert found.trial_id in found.caption and f"seed {found.seed}" in found.caption
         assert found.trial_id in {r.trial_id for r in group.rows[0].records if r.status == "ok"}

@@ -120,13 +120,13 @@ def measured(folder: Path) -> tuple[int, float, float, int]:
 
 @pytest.mark.slow
 def test_a_report_over_a_hundred_thousand_records_takes_30_s_and_1_gb(tmp_path: Path) -> None:
-    """By a tenth of them, whose seconds may be a tenth but for what every report costs: 4 s of drawing and imports."""
+    """By three tenths of them: 9 s of drawing and imports, which every report costs, and three tenths of the other 21;
+    half as much again, for seconds of a processor that others share are longer ones."""
     folder = tmp_path / "many"
-    assert stored(folder / "test-2c-01234567", 10, SIZES[:1]) == 10_000
+    assert stored(folder / "test-2c-01234567", 10, SIZES[:3]) == 30_000
     code, _, seconds, peak = measured(folder)
-    assert code == 5 and seconds < 4 + (30 - 4) / 10 + 2 and peak < 500 << 20
-    page = (folder / "many.html").stat().st_size
-    assert page < 4 << 20
+    assert code == 5 and seconds < 1.5 * (9 + 0.3 * 21) and peak < (250 + 0.3 * 750) * 1e6
+    assert (folder / "many.html").stat().st_size < 5e6
 
 
 def test_the_grid_is_a_hundred_thousand_trials_of_ten_thousand_variants() -> None:

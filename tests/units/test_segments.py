@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from harness import compact as compaction
-from harness import rows, sealed, segments, store
+from harness import record, rows, sealed, segments, store
 from harness.compact import compact
 from harness.errors import DamagedStore
 from harness.record import SCHEMA_VERSION
@@ -264,3 +264,12 @@ def test_a_report_reads_no_field_that_it_shows_nowhere(tmp_path):
     assert told(whole, trials) == told(records, trials)
     assert reads() | RAW == {f.name for f in fields(Record)} and "update_seconds" in reads([object()])
     assert all(f.default_factory is not MISSING or f.default == "" for f in fields(Record) if f.name in RAW)
+
+
+def test_samples_are_read_again_from_wherever_the_record_is(full, make_record):
+    full.write(make_record("a" * 16, samples='[{"given": "x"}]', fingerprint="fp"))
+    for _ in range(2):
+        slim = next(r for r in full.read_all(record.reads()) if r.trial_id == "a" * 16)
+        assert slim.samples == "" and store.samples(full.benchmark_folder)(slim) == '[{"given": "x"}]'
+        assert store.samples(full.folder)(slim) == '[{"given": "x"}]', "a folder of one fingerprint works too"
+        compact(full)
