@@ -138,7 +138,7 @@ def observed(trial: Trial, record: Record) -> dict[str, Any]:
     floors = {
         "compute": tokens * flops / best.flops_per_second / trial.workers,
         "bandwidth": moved / bandwidth,
-        "latency": steps * step,
+        "latency": steps * step / record.packed,  # what passes for all trials of a pack, each has its share of
     }
     bound = max(floors, key=lambda name: floors[name])
     return {

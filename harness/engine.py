@@ -91,6 +91,11 @@ def run_trial(
         keeper.close()
     if keep is not None and trained:
         keep(trained)
+    return closed(record, trial, keeper, memory_used)
+
+
+def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency.Memory) -> Record:
+    """Return a record with what is known once its trial has ended: time, attempts, memory, and what was possible."""
     record = record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
     record = record.replace(peak_memory_bytes=memory_used.peak())
     return record.replace(**efficiency.observed(trial, record)) if record.status == "ok" else record

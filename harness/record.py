@@ -108,6 +108,7 @@ class Record:
     bound: str = ""  # the floor that binds: compute, bandwidth or latency
     times_floor: float = math.nan
     mfu: float = math.nan
+    packed: int = 1  # trials trained as one program, this one among them: its times are its share of theirs
     attempts: int = 1  # starts of the trial: more than one where it went on from a checkpoint
     # where it comes from
     search: str = ""  # JSON: the search that decided on this trial, which try of how many; "" of a plain grid
@@ -144,8 +145,7 @@ class Record:
 
 TIMED = frozenset(
     {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound", "search"}
-    | {"limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
-    | {"flops_per_token", "bytes_per_update", "steps_per_update", "padding_share"}  # told of trials by themselves alone
+    | {"packed", "limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
     | {m.name for m in METRICS.values() if m.timed}
 )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness import efficiency
 from harness.controlled import controlled
 from harness.data.groups import Groups
-from harness.engine import Begun, begin, blank, make_trainer, observed, train, whole
+from harness.engine import Begun, begin, blank, closed, make_trainer, observed, train, whole
 from harness.keeper import Keeper
 from harness.models import weights
 from harness.pack.beside import Batches, Evaluations, Members
@@ -26,7 +27,7 @@ def run_pack(trials: Sequence[Trial], benchmark: str, keepers: Sequence[Keeper],
     Raises Paused where a stop was asked for; then every trial that trained is at a checkpoint. What is not one trial's
     fault but the pack's is raised as well: each trial can still be run by itself, from its own checkpoint.
     """
-    normalised = [trial.normalised() for trial in trials]
+    normalised, memory_used = [trial.normalised() for trial in trials], efficiency.Memory()
     try:
         with controlled(normalised[0]):
             begun = [begin(trial) for trial in normalised]
@@ -40,9 +41,8 @@ def run_pack(trials: Sequence[Trial], benchmark: str, keepers: Sequence[Keeper],
                     keeper, model = keepers[place], begun[place].course.module.model
                     keeper.close()
                     record = blank(normalised[place], benchmark).replace(**fields)
-                    times = {"seconds": keeper.seconds, "attempts": keeper.attempts, "started": keeper.started}
                     trained = weights.packed(model) if record.status == "ok" else b""
-                    finished(trials[place], record.replace(**times), trained)
+                    finished(trials[place], closed(record, normalised[place], keeper, memory_used), trained)
     finally:
         for keeper in keepers:
             keeper.close()
@@ -56,5 +56,7 @@ def _train(begun: Sequence[Begun], keepers: Sequence[Keeper], done: int) -> list
     groups = Groups(Batches(pack), begun[0].course.module.trial.evaluations, done)
     valid = Evaluations(pack, [whole(each.course.module.task, each.data["valid"]) for each in begun])
     make_trainer([], groups, [Members(pack)]).fit(pack, groups, valid)
-    kernel = f"batched products, {len(begun)} trials"
-    return [observed(each, make_trainer(each.course.probes, groups), kernel) for each in begun]
+    remembers = begun[0].course.module.model.remembers
+    kernel = f"{'Python loop' if remembers else 'batched'}, {len(begun)} trials"
+    found = [observed(each, make_trainer(each.course.probes, groups), kernel) for each in begun]
+    return [fields | {"packed": len(begun)} for fields in found]

@@ -49,7 +49,7 @@ def test_a_worker_trains_a_pack_to_the_same_records_as_this_process(tmp_path):
         said, _ = child.communicate(timeout=240)
         assert child.returncode == 0 and "4 trials train in 1 pack of 4" in said, said
     one, other = records(tmp_path / "tune"), records(tmp_path / "inline")
-    assert len(one) == 4 and {record.kernel for record in one.values()} == {"batched products, 4 trials"}
+    assert len(one) == 4 and {record.packed for record in one.values()} == {4}
     assert all(repr(one[name].without_times()) == repr(other[name].without_times()) for name in one | other)
 
 
@@ -67,7 +67,7 @@ def test_a_pack_whose_worker_dies_goes_on_in_halves(tmp_path):
     said, _ = child.communicate(timeout=240)
     assert child.returncode == 0, said
     found = records(results)
-    assert len(found) == 4 and {record.kernel for record in found.values()} == {"batched products, 2 trials"}
+    assert len(found) == 4 and {record.packed for record in found.values()} == {2}
     assert all(record.attempts == 2 for record in found.values())
     child = started(file, "--on", "inline", "--results", str(tmp_path / "alone"))
     assert child.communicate(timeout=240) and child.returncode == 0
