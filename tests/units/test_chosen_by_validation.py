@@ -95,3 +95,27 @@ def test_without_any_validation_score_the_answer_says_by_what_it_chose() -> None
     trials = grid(3, cells=("gru", "lstm"))
     table = build("q", "q", [record(t, valid_score=float("nan")) for t in trials], trials)
     assert "best by test scores, for want of others" in str(table.answers(table.machines[0])[0])
+
+
+SEARCH = """
+question: Which rate?
+seeds: 2
+set: {task: digits, examples: 100}
+search: {kind: random, tries: 4, space: {learning_rate: {from: 0.0003, to: 0.03, scale: log}}}
+sweep:
+  - cell: [gru, lstm]
+"""
+
+
+def test_a_search_goes_by_it_whatever_the_test_split_says(tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(SEARCH)
+    studies = spec.load(path).studies
+    assert len(studies) == 4
+    for study in studies:
+        valid = [0.9 - 0.1 * i for i in range(4)]
+        one, other = (
+            [record(t, valid_score=v, score=test) for t, v, test in zip(study.tries, valid, tests, strict=True)]
+            for tests in ([0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1])
+        )
+        assert [study.worth(r) for r in one] == [study.worth(r) for r in other] == valid
