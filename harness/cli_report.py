@@ -99,6 +99,7 @@ def written(
 
     gc.freeze()  # what is stored is no garbage: looking through it for some would take a fifth of the time
     made = report.make(name, question, records, trials, claims, matched, samples_of)
+    gc.freeze()
     paths = report.write(made, folder, formats)
     report.show(console, made)
     for path in paths.values():

@@ -7,6 +7,7 @@ import math
 from harness.metrics import METRICS
 from harness.record import Record
 from harness.report.columns import Column, counted, horizon, median_column, setting_column
+from harness.report.once import once
 from harness.report.table import MachineTable, Row, TaskGroup, bounded
 from harness.report.words import NONE, clean, number
 from harness.stats import median
@@ -18,7 +19,15 @@ _DECAY = METRICS["gradient_decay"].format
 
 def card(table: MachineTable, group: TaskGroup | None = None) -> list[Column]:
     """Return the columns of the card of a machine, or of one task; what no row can show is left out."""
-    rows, keys = (group.rows, group.differing) if group else (table.rows, table.differing)
+    keys = group.differing if group else table.differing
+    cell = Column("cell", "cell", "the recurrent cell", lambda r: r.variant.cell, lambda r: r.variant.cell, 0, False)
+    return [cell, *(setting_column(key) for key in keys), *_told(group or table)]
+
+
+@once
+def _told(part: MachineTable | TaskGroup) -> list[Column]:
+    """The columns of the card that some row of a machine, or of one task, can show."""
+    rows = part.rows
     found = [
         Column(
             "verdict", "verdict", "by published thresholds, with trials where seeds differ",
@@ -38,11 +47,10 @@ def card(table: MachineTable, group: TaskGroup | None = None) -> list[Column]:
             lambda r: _first(r).failed_update or math.nan, 9, False,
         ),
     ]  # fmt: skip
-    cell = Column("cell", "cell", "the recurrent cell", lambda r: r.variant.cell, lambda r: r.variant.cell, 0, False)
     told = [column for column in found if any(column.text(row) != NONE for row in rows)]
     if not any(row.over_seeds("skipped_updates").high > 0 for row in rows):
         told = [column for column in told if column.name != "skipped_updates"]
-    return [cell, *(setting_column(key) for key in keys), *told]
+    return told
 
 
 _NORMS = (

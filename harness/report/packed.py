@@ -26,7 +26,9 @@ def cell(column: Column, row: Row) -> dict[str, str]:
     text, value = column.text(row), column.sort(row)
     if isinstance(value, float):
         value = "" if math.isnan(value) else repr(value).replace("inf", "Infinity")
-    badge = next((color for word, color in _BADGES.get(column.name, {}).items() if word in text), "")
+    badge = ""
+    if column.name in _BADGES:
+        badge = next((color for word, color in _BADGES[column.name].items() if word in text), "")
     return {"text": text, "sort": str(value), "badge": badge}
 
 
