@@ -134,6 +134,8 @@ def _values(array: Any) -> list[Any]:
         return array.to_pylist()
     if pa.types.is_list(kind) and not pa.types.is_nested(kind.value_type):
         flat, ends = _values(array.flatten()), array.offsets.to_numpy().tolist()
+        if not flat:
+            return [_EMPTY] * len(array)
         parts = (flat[start - ends[0] : end - ends[0]] for start, end in itertools.pairwise(ends))
         if not pa.types.is_integer(kind.value_type):
             return [part or _EMPTY for part in parts]
