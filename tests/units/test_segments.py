@@ -273,3 +273,19 @@ def test_samples_are_read_again_from_wherever_the_record_is(full, make_record):
         assert slim.samples == "" and store.samples(full.benchmark_folder)(slim) == '[{"given": "x"}]'
         assert store.samples(full.folder)(slim) == '[{"given": "x"}]', "a folder of one fingerprint works too"
         compact(full)
+
+
+def test_a_contradiction_between_a_file_and_a_segment_is_flagged_and_left_out_of_the_report(results):
+    from report_records import grid, told
+    from report_records import record as made
+
+    trials = grid(3, cells=("lstm",))[:3]
+    here = Store(results, "quick", "test-2c-01234567")
+    for trial in trials:
+        here.write(made(trial))
+    compact(here)
+    here.path(trials[0].id).write_bytes(rows.encode(made(trials[0], score=0.123)))
+    here.path(trials[1].id).write_bytes(rows.encode(made(trials[1], seconds=999.0)))
+    text = told(open_folder(results / "quick", record.reads()), trials)["md"]
+    assert "1 trial left out: stored twice on one machine with unlike numbers" in text and trials[0].id in text
+    assert "2 of 3 trials stored" in text, "another time it took is no contradiction"

@@ -71,6 +71,16 @@ def test_the_interval_of_a_share_is_scipys(count, n):
     assert found.share == count / n
 
 
+@pytest.mark.parametrize("n", [3, 5, 10, 30])
+def test_the_interval_of_a_share_covers_at_least_95_percent_whatever_it_is(n):
+    """Exact over every outcome: what is counted cannot be covered with 95 % to the digit, so never with less."""
+    found = [share(k, n) for k in range(n + 1)]
+    for truth in np.linspace(0.001, 0.999, 333):
+        ways = scipy_stats.binom(n, truth).pmf(range(n + 1))
+        covered = sum(way for way, f in zip(ways, found, strict=True) if f.low <= truth <= f.high)
+        assert covered >= 0.95 - 1e-12
+
+
 def test_of_no_trial_a_share_says_nothing():
     assert share(0, 0)[2:4] == (0.0, 1.0) and math.isnan(share(0, 0).share)
 
