@@ -30,6 +30,8 @@ def plan(
     known = there and there.network and Network(there.network.latency, there.network.bandwidth)
     widths = build.widths(benchmark.trials, place.farm.nodes * place.farm.slots)
     measured = build.measure(benchmark.trials, widths, known or None, lambda text: typer.echo(text, err=True))
+    if trials is None and benchmark.size > len(benchmark.trials):  # tries that a search has still to decide on
+        trials = benchmark.size
     measured = build.repeated(measured, trials) if trials else measured
     found = build.options(measured, place, max_concurrent)
     for line in told.lines(benchmark.name, trials or len(benchmark.trials), measured, found, place):

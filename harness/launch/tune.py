@@ -174,6 +174,7 @@ def local_ray(cpus: int) -> Iterator[str]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
+        "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of Tune's own state, which grows with every trial and nobody reads
         "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for what a stopped trial lays down; 2 by default, then a new process
         "TUNE_MAX_PENDING_TRIALS_PG": str(cpus),
     }
