@@ -20,7 +20,9 @@ ADDING: dict[str, Any] = {
     "task": {"name": "adding", "length": 12, "train_examples": 100, "valid_examples": 30, "test_examples": 30},
     "examples": 16 * 24,
 }
-STREAM: dict[str, Any] = {"task": {"name": "next-letter"}, "tokens": 16 * 16 * 24, "bptt_length": 16}
+STREAM: dict[str, Any] = {
+    "task": {"name": "autocomplete", "characters": 8_000}, "tokens": 16 * 16 * 24, "bptt_length": 16,
+}  # fmt: skip
 
 
 def trials(*each: dict[str, Any], **same: Any) -> list[Trial]:

@@ -45,11 +45,18 @@ def gain(trial: Trial, size: int, work: float) -> float:
         return float(json.loads(path.read_bytes())["gain"])
     if work < SHARE * SECONDS:
         return math.nan
-    found = statistics.median(measure(trial, size).ratios)
+    found = statistics.median(measure(trial, size).ratios) if _regular(trial) else 1.0
     with suppress(OSError):  # it is measured anew the next time
         files.make_folder(path.parent)
         files.replace(path, json.dumps({"gain": found, "of": key}).encode())
     return found
+
+
+def _regular(trial: Trial) -> bool:
+    """Whether all sequences are of one length, so that the batches of all trials always have one shape; of streams, the
+    documents. Others make most updates by themselves, packed or not."""
+    lengths = trial.build_task().load("train", trial.seed).lengths
+    return bool(lengths.min() == lengths.max())
 
 
 @dataclass

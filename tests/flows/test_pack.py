@@ -35,6 +35,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "classes at the end": DIGITS,
     "values at the end, windows that overlap": ADDING | {"bptt_length": 5, "bptt_stride": 3},
     "a stream": STREAM,
+    "a stream that looks back": STREAM | {"bptt_stride": 8, "tokens": 16 * 8 * 24},
 }
 
 

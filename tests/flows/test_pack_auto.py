@@ -51,8 +51,16 @@ def test_for_little_work_nothing_is_measured(cache):
     assert not cache.exists()
 
 
+def test_sequences_of_unequal_lengths_have_nothing_to_win(cache):
+    """Streams of many documents: their windows rarely have the same shape."""
+    task = {"name": "autocomplete", "characters": 3_000, "documents": "files"}
+    one, *_ = members(1, "gru", task=task, examples=None, tokens=1_500, bptt_length=30)
+    assert calibrate.gain(one, 8, WORK) == 1.0
+
+
 KINDS: list[dict[str, Any]] = [
-    {"task": {"name": "next-letter"}, "tokens": 10_000, "examples": None, "bptt_length": 16},
+    {"task": {"name": "autocomplete"}, "tokens": 10_000, "examples": None, "bptt_length": 16},
+    {"task": {"name": "missing-symbol"}, "bptt_length": 8},
     {"task": {"name": "digits", "steps": 8}, "layers": 2, "optimizer": "sgd", "precision": "float64"},
     {"bidirectional": True},
     {"bptt_length": 8, "bptt_stride": 4},
