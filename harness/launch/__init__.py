@@ -151,12 +151,10 @@ def _launch(
     threads = [trial.threads for trial in [*todo, *(study.base for study in open_)]]
     cpus = max(machine.cpu_count(), *threads) if max_concurrent is None else max_concurrent * max(threads)
     at_once = max_concurrent or (len(estimates) if target.nodes else cpus // min(threads))  # Ray counts CPUs
-    side = 1 if on == "inline" else min(at_once, max(1, machine.cpu_count() // max(threads)))
+    here = len(todo) if target.nodes else max(1, machine.cpu_count() // max(threads))
     guided = benchmark.search is not None and benchmark.search.kind != "random"  # each by itself: a search may stop it
-    packs, told = plan(alone, 1 if guided else most, side, _gain)
+    packs = _packed(alone, 1 if guided else most, 1 if on == "inline" else min(at_once, here), console)
     packs += [[study.base] for study in open_]
-    for line in told:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
     with diversion as terminal:
         beside = {trial.id: len(pack) for pack in packs for trial in pack}
         progress = TrialProgress(terminal, estimates, stored, on == "inline", beside)
@@ -165,6 +163,14 @@ def _launch(
                 train.launch(together, target, display, max_concurrent or len(together))
             if packs:
                 launch(packs, target, display, min(at_once, len(estimates)), benchmark.studies, cpus)
+
+
+def _packed(trials: Sequence[Trial], most: int | None, side: int, console: Console) -> list[list[Trial]]:
+    """Put trials into packs, leave each of `side` that run at once something to do, and tell which train together."""
+    packs, told = plan(trials, most, side, _gain)
+    for line in told:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return packs
 
 
 def _gain(trial: Trial, size: int, work: float) -> float:

@@ -131,6 +131,7 @@ def test_a_file_of_100_megabytes_is_answered_at_once(here: Path, refused: Callab
         (["run", "x.yaml", "--on", "moon"], "'moon' is not one of"),
         (["run", "x.yaml", "--max-concurrent", "0"], "--max-concurrent"),
         (["run", "x.yaml", "--max-concurrent", "two"], "--max-concurrent"),
+        (["submit", "x.yaml", "--on", "y.yaml", "--pack", "two"], "--pack: 'two'"),
         (["run", "x.yaml", "--set", "cell=elmann"], "--set cell=elmann: unknown cell"),
         (["run", "x.yaml", "--set", "cell=elman, lstm"], "try: [elman, lstm]"),
         (["run", "x.yaml", "--results", "r\0"], "--results"),
