@@ -127,7 +127,10 @@ def _step(kind: Callable[..., nn.RNNBase]) -> float:
 
 
 def observed(trial: Trial, record: Record) -> dict[str, Any]:
-    """Return the fields of a record that tell what was possible, and how near its trial came. It has ended well."""
+    """Return the fields of a record that tell what was possible, and how near its trial came. It has ended well.
+
+    Of several workers the products are shared out, and the limits are those of as many machines like the first's.
+    """
     best = limits(trial.threads, trial.precision)
     step = best.loop if record.kernel.startswith(LOOPS) else best.fused
     moved = 4.0 * PASSES[trial.optimizer] * record.parameters + 2.0 * record.activation_bytes

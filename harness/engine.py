@@ -98,7 +98,9 @@ def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency
     """Return a record with what is known once its trial has ended: time, attempts, memory, and what was possible."""
     record = record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
     record = record.replace(peak_memory_bytes=memory_used.peak())
-    return record.replace(**efficiency.observed(trial, record)) if record.status == "ok" else record
+    if record.status != "ok" or workers.rank:
+        return record
+    return record.replace(**efficiency.observed(trial, record))
 
 
 def blank(trial: Trial, benchmark: str) -> Record:
