@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from harness import machine
-from harness.errors import Fault, HarnessError, Paused, UserError
+from harness.errors import Fault, HarnessError, Paused, Stopped, UserError
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for_the_dead, farewell
@@ -33,6 +33,7 @@ SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon the end of a worker is seen, ten times the default
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # with it each line is said twice
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an error in the log at every start
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a busy machine took 120 s to start two; Train gives them 60
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a trial names files of the user's from where the command was typed
 }
 
@@ -144,10 +145,7 @@ class _Queue:
             record = held.read(trial.id)
             display.finished(trial, record.status, record.seconds)
         elif isinstance(outcome, Exception) and not self.target.stopped:
-            for failure in (outcome, *getattr(outcome, "worker_failures", {}).values()):
-                error = getattr(failure, "_base_exc", failure)  # Train wraps what a worker raised
-                if isinstance(error, HarnessError):
-                    raise error
+            _raise_others_faults(trial, outcome)
             account_for_the_dead([trial], self.target, display, f": {_short(outcome)}", str(outcome))
 
 
@@ -179,6 +177,19 @@ def fit(trial: Trial, target: Target, folder: str, silence: float) -> str:
         ),
     )
     return str(trainer.fit().return_value)
+
+
+def _raise_others_faults(trial: Trial, outcome: Exception) -> None:
+    """Raise what is not the fault of a trial: ours for the user to see to, and workers that could not be started."""
+    from ray.train import ControllerError
+
+    for failure in (outcome, *getattr(outcome, "worker_failures", {}).values()):
+        error = getattr(failure, "_base_exc", failure)  # Train wraps what a worker raised
+        if isinstance(error, HarnessError):
+            raise error
+    if isinstance(outcome, ControllerError):
+        what = f"the {trial.workers} workers of trial {trial.id} could not be started: {_short(outcome)}"
+        raise Stopped(f"{what}\n  try: the same command again, when there is room for them")
 
 
 def _short(error: Exception) -> str:

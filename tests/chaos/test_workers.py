@@ -32,7 +32,7 @@ sweep:
     bptt_length: 8
     clip_norm: 1.0
     select: best
-    examples: 48000
+    examples: 25600
 """
 RUN = """
 import sys
