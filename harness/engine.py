@@ -91,16 +91,14 @@ def run_trial(
         keeper.close()
     if keep is not None and trained:
         keep(trained)
-    return closed(record, trial, keeper, memory_used)
+    return record if workers.rank else closed(record, trial, keeper, memory_used)
 
 
 def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency.Memory) -> Record:
     """Return a record with what is known once its trial has ended: time, attempts, memory, and what was possible."""
     record = record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
     record = record.replace(peak_memory_bytes=memory_used.peak())
-    if record.status != "ok" or workers.rank:
-        return record
-    return record.replace(**efficiency.observed(trial, record))
+    return record.replace(**efficiency.observed(trial, record)) if record.status == "ok" else record
 
 
 def blank(trial: Trial, benchmark: str) -> Record:
