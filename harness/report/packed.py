@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import math
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from harness.report.columns import Column
@@ -21,15 +19,15 @@ _BADGES = {
 """Colour of a cell by its column and the worst word in it. The text says the same, for who sees no colour."""
 
 
-def cell(column: Column, row: Row) -> dict[str, str]:
+def cell(column: Column, row: Row) -> tuple[str, str, str]:
     """Return text, sort key ("" sorts last) and badge colour of one cell."""
     text, value = column.text(row), column.sort(row)
     if isinstance(value, float):
-        value = "" if math.isnan(value) else repr(value).replace("inf", "Infinity")
+        value = "" if value != value else f"{value:.9g}".replace("inf", "Infinity")
     badge = ""
     if column.name in _BADGES:
         badge = next((color for word, color in _BADGES[column.name].items() if word in text), "")
-    return {"text": text, "sort": str(value), "badge": badge}
+    return text, str(value), badge
 
 
 def facets(group: TaskGroup, row: Row) -> str:
@@ -42,23 +40,20 @@ def packed(table: MachineTable, shown: Sequence[Sequence[Column]]) -> str:
 
     {"sizes": rows of each task, "facets": a column, "tables": [[a column, ...], ...]}; a column is {"values": its
     different values, "rows": the place of each row's value}, without "rows" where every row has a value of its own. A
-    value is [text], [text, sort key] or [text, sort key, badge]; a sort key of six figures is enough.
+    value is [text], [text, sort key] or [text, sort key, badge]; a sort key of nine figures is enough.
     """
     rows = [(group, row) for group in table.groups for row in group.rows]
     told = {
         "sizes": [len(group.rows) for group in table.groups],
         "facets": _coded((facets(group, row) for group, row in rows), always=True),
-        "tables": [[_coded(_short(cell(column, row)) for _, row in rows) for column in found] for found in shown],
+        "tables": [[_coded(_short(*cell(column, row)) for _, row in rows) for column in found] for found in shown],
     }
     text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
 
 
-def _short(found: dict[str, str]) -> tuple[str, ...]:
+def _short(text: str, sort: str, badge: str) -> tuple[str, ...]:
     """A cell without what follows from its text."""
-    text, sort, badge = found["text"], found["sort"], found["badge"]
-    with suppress(ValueError):  # a text stays as it is
-        sort = sort if sort in ("", "Infinity", "-Infinity") else f"{float(sort):.6g}"
     return (text, sort, badge) if badge else (text,) if sort == text else (text, sort)
 
 

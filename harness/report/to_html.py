@@ -117,7 +117,10 @@ def _group(group: TaskGroup, found: list[Column]) -> dict[str, Any]:
 
 def _row(group: TaskGroup, row: Row, found: list[Column]) -> dict[str, Any]:
     """Return the cells of one row and what it is filtered by."""
-    return {"facets": facets(group, row), "cells": [cell(column, row) for column in found]}
+    return {
+        "facets": facets(group, row),
+        "cells": [dict(zip(("text", "sort", "badge"), cell(column, row), strict=True)) for column in found],
+    }
 
 
 def _filters(table: MachineTable) -> dict[str, list[str]]:

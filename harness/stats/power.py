@@ -26,9 +26,11 @@ def seeds_needed(gains: Sequence[float], power: float = 0.8, alpha: float = 0.05
         return None
     effect = abs(mean) / deviation
     least = math.ceil(1 - math.log2(alpha))  # 2 / 2^n <= alpha
-    low, high = 2, MOST
-    if _power(high, effect, alpha) < power:
-        return None
+    low, high = 2, min(MOST, 4 + math.ceil(8 / effect**2))  # about what a normal distribution takes: where n is much
+    while not _power(high, effect, alpha) >= power:  # larger than it need be, scipy's noncentral t is no number
+        if high == MOST:
+            return None
+        low, high = high + 1, min(MOST, 2 * high)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if _power(middle, effect, alpha) >= power else (middle + 1, high)

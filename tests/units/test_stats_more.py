@@ -160,5 +160,15 @@ def test_where_nothing_can_be_said_nothing_is(gains):
     assert seeds_needed(gains) is None
 
 
+def test_a_larger_effect_never_needs_more_seeds():
+    """Far beyond what is needed scipy's noncentral t is no number: a search that looked there said 5,333 for 31."""
+    shape = np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) / np.std([-1.0, -0.5, 0.0, 0.5, 1.0], ddof=1)
+    effects = np.arange(0.1, 4, 0.01)
+    needed = [seeds_needed((effect + shape).tolist()) for effect in effects]
+    assert needed == sorted(needed, reverse=True)
+    for effect, n in zip(effects, needed, strict=True):
+        assert n == pytest.approx(max(6, 7.85 / effect**2 * math.pi / 3), rel=0.1, abs=4)
+
+
 def test_never_fewer_seeds_than_can_reach_significance():
     assert seeds_needed([10.0, 10.1, 10.2]) == 6
