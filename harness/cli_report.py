@@ -53,8 +53,17 @@ def report(
     format_: Annotated[
         list[Format], typer.Option("--format", help="write this one; may be given again [default: all]")
     ] = [],  # noqa: B006
+    where_time_goes: Annotated[
+        bool, typer.Option("--where-time-goes", help="print what each second went into instead; write nothing")
+    ] = False,
 ) -> None:
     """Write the report of what is stored, from every machine; nothing is trained."""
+    if where_time_goes:
+        from harness.told_times import told
+
+        for line in told(file, set_, results):
+            typer.echo(line)
+        return
     from rich.console import Console
 
     from harness import spec, store
@@ -98,10 +107,13 @@ def written(
     from harness import report
 
     gc.freeze()  # what is stored is no garbage: looking through it for some would take a fifth of the time
-    made = report.make(name, question, records, trials, claims, matched, samples_of)
-    gc.freeze()
-    paths = report.write(made, folder, formats)
-    report.show(console, made)
+    try:
+        made = report.make(name, question, records, trials, claims, matched, samples_of)
+        gc.freeze()
+        paths = report.write(made, folder, formats)
+        report.show(console, made)
+    finally:
+        gc.unfreeze()  # whoever calls this may go on, and look for what refers to what
     for path in paths.values():
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(record.status in ("ok", "stopped") for record in records) else 5)

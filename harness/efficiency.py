@@ -29,6 +29,7 @@ from torch import nn
 
 from harness import cost, machine
 from harness.record import Record
+from harness.spent import CLOCK
 from harness.trial import Trial
 
 SECONDS = 0.08
@@ -126,6 +127,7 @@ def _step(kind: Callable[..., nn.RNNBase]) -> float:
     return _best(lambda: layer(x_BTD)) / STEPS
 
 
+@CLOCK.on("calibrate")
 def observed(trial: Trial, record: Record) -> dict[str, Any]:
     """Return the fields of a record that tell what was possible, and how near its trial came. It has ended well.
 

@@ -6,7 +6,6 @@ so the same trial gives the same record, bit for bit, in this process or in a Ra
 
 from __future__ import annotations
 
-import hashlib
 import json
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -17,10 +16,10 @@ import pytorch_lightning as pl
 from harness import efficiency, machine, samples, stability
 from harness.changing import Changing
 from harness.checkpoint import Foreign
+from harness.clocked import Clocked
 from harness.controlled import controlled
+from harness.data import splits
 from harness.data.batches import EvalBatches, TrainBatches
-from harness.data.check import check_examples
-from harness.data.control import shuffled
 from harness.data.groups import Groups
 from harness.data.passes import Passes, by_length
 from harness.data.streams import EvalStreams, StreamBatches
@@ -35,7 +34,8 @@ from harness.probes.base import Probe
 from harness.probes.panel import Panel
 from harness.record import Record
 from harness.snapshot import Course
-from harness.tasks.base import SPLITS, Examples, Split, Task
+from harness.spent import CLOCK
+from harness.tasks.base import Examples, Split, Task
 from harness.trial import Trial
 from harness.workers import Workers, severed
 
@@ -70,6 +70,7 @@ def run_trial(
     trial, keeper, workers = trial.normalised(), keeper or Keeper(), workers or Workers()
     assert trial.workers == workers.count, f"a trial of {trial.workers} workers, run by {workers.count}"
     memory_used = efficiency.Memory()
+    CLOCK.take(outside=False)  # what was before is no part of this trial
     record, trained = blank(trial, benchmark), b""
     try:
         try:
@@ -98,7 +99,9 @@ def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency
     """Return a record with what is known once its trial has ended: time, attempts, memory, and what was possible."""
     record = record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
     record = record.replace(peak_memory_bytes=memory_used.peak())
-    return record.replace(**efficiency.observed(trial, record)) if record.status == "ok" else record
+    record = record.replace(**efficiency.observed(trial, record)) if record.status == "ok" else record
+    spent = CLOCK.take(outside=False)
+    return record.replace(spent_names=[*spent], spent_seconds=[*spent.values()])
 
 
 def blank(trial: Trial, benchmark: str) -> Record:
@@ -127,14 +130,15 @@ def _observe(trial: Trial, keeper: Keeper, workers: Workers) -> tuple[dict[str, 
         return train(begun, keeper, keeper.open(begun.course, begun.data_sha256)), begun.course.module
 
 
+@CLOCK.on("model")
 def begin(trial: Trial, workers: Workers | None = None) -> Begun:
     """Load the data of a trial and build what is trained on it."""
     task = trial.build_task()
-    data = _data(trial, task)
+    data = splits.load(trial, task)
     module = RecurrentModule(trial, task, trial.build_cell(), workers)
     loader = _loader(trial, task, data["train"])
     module.total_updates = len(loader)
-    return Begun(Course(module, loader, attach(trial)), data, data_hash(data))
+    return Begun(Course(module, loader, attach(trial)), data, splits.data_hash(data))
 
 
 def train(begun: Begun, keeper: Keeper, done: int) -> dict[str, Any]:
@@ -143,10 +147,11 @@ def train(begun: Begun, keeper: Keeper, done: int) -> dict[str, Any]:
     groups = Groups(workers.updates(begun.course.loader), module.trial.evaluations, done)
     trainer = make_trainer(begun.course.probes, groups, [keeper, Changing(module.trial)], workers)
     module.to(workers.device)
-    with module.arithmetic.forward():
+    with CLOCK.on("model"), module.arithmetic.forward():
         first = (batch._replace(resets=None) for batch in whole(module.task, begun.data["train"], 1))
         kernel = kernel_of(module.model, (module.transfer_batch_to_device(each, workers.device, 0) for each in first))
-    trainer.fit(module, groups, workers.scored(whole(module.task, begun.data["valid"])))
+    with CLOCK.on("train"):
+        trainer.fit(module, groups, workers.scored(whole(module.task, begun.data["valid"])))
     return observed(begun, trainer, kernel)
 
 
@@ -163,18 +168,20 @@ def observed(begun: Begun, trainer: pl.Trainer, kernel: str) -> dict[str, Any]:
     }
     failure = module.failure
     if failure is None:
-        if module.scored_at != module.updates:
-            trainer.validate(module, workers.scored(whole(task, begun.data["valid"])), verbose=False)
-        module.choose_weights()
-        trainer.test(module, workers.scored(whole(task, begun.data["test"])), verbose=False)
-        fields |= {"status": "ok", "reason": ""} | _scores(module)
-        fields["samples"] = samples.observed(module, begun.data["test"]) if not workers.rank else ""
+        with CLOCK.on("evaluate"):
+            if module.scored_at != module.updates:
+                trainer.validate(module, workers.scored(whole(task, begun.data["valid"])), verbose=False)
+            module.choose_weights()
+            trainer.test(module, workers.scored(whole(task, begun.data["test"])), verbose=False)
+            fields |= {"status": "ok", "reason": ""} | _scores(module)
+            fields["samples"] = samples.observed(module, begun.data["test"]) if not workers.rank else ""
     else:
         fields |= {"status": "diverged", "reason": failure.reason, "failed_update": failure.update}
         fields |= {"failed_layer": failure.layer, "failed_step": failure.step}
     fields["weights_sha256"] = weights.digest(module.model)
-    for probe in probes:
-        fields |= probe.observed()
+    with CLOCK.on("probe"):
+        for probe in probes:
+            fields |= probe.observed()
     fields["verdict"] = stability.verdict(
         fields["status"],
         fields.get("gradient_lags", []),
@@ -193,15 +200,6 @@ def _scores(module: RecurrentModule) -> dict[str, Any]:
     return {"score": scores[task.metric], "also_names": [*task.also], "also_scores": [scores[n] for n in task.also]}
 
 
-def _data(trial: Trial, task: Task) -> dict[Split, Examples]:
-    """Return the checked splits; what was prepared was checked then."""
-    data = {split: task.load(split, trial.seed) for split in SPLITS}
-    for split, examples in data.items():
-        if not examples.digest:
-            check_examples(examples, task.shape, f"{trial.task['name']}, {split} split")
-    return data | {"train": shuffled(data["train"], task, trial.seed)} if trial.shuffled_targets else data
-
-
 def make_trainer(
     probes: Iterable[Probe], groups: Groups, first: Sequence[pl.Callback] = (), workers: Workers | None = None
 ) -> pl.Trainer:
@@ -211,7 +209,7 @@ def make_trainer(
     return pl.Trainer(
         **(workers or Workers()).options(),
         max_epochs=1,
-        callbacks=[*first, *panels],
+        callbacks=[Clocked(), *first, *panels],
         val_check_interval=groups.per_evaluation,
         num_sanity_val_steps=0,
         logger=False,
@@ -239,8 +237,3 @@ def whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatch
     if task.stream:
         return EvalStreams(examples, batch or EVAL_STREAMS, EVAL_WINDOW)
     return EvalBatches(examples, batch or EVAL_BATCH)
-
-
-def data_hash(data: dict[Split, Examples]) -> str:
-    """The data that a record is bound to."""
-    return hashlib.sha256("".join(data[split].sha256() for split in SPLITS).encode()).hexdigest()

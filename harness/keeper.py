@@ -25,6 +25,7 @@ from harness.checkpoint import Checkpoints, Foreign
 from harness.errors import Paused
 from harness.module import RecurrentModule
 from harness.snapshot import Course
+from harness.spent import CLOCK
 from harness.stop import Stop
 from harness.workers import NOTHING, SAVE, STOP
 
@@ -158,7 +159,8 @@ class Keeper(pl.Callback):
 
     def _take(self, pl_module: pl.LightningModule) -> None:
         begin = time.monotonic()
-        self.write()
+        with CLOCK.on("checkpoint"):
+            self.write()
         self.served(begin)
 
     def write(self) -> None:

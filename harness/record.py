@@ -93,6 +93,8 @@ class Record:
     update_seconds: list[float] = field(default_factory=list)  # raw, warm-up included, evaluation excluded
     warmup_updates: int = 0
     train_seconds: float = math.nan
+    spent_names: list[str] = field(default_factory=list)  # phases of the trial (spent.py), of its last attempt
+    spent_seconds: list[float] = field(default_factory=list)
     communication_seconds: float = 0.0  # of them, until the gradients of all workers were added up
     seconds: float = math.nan
     padding_share: float = math.nan
@@ -146,13 +148,14 @@ class Record:
 TIMED = frozenset(
     {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound", "search"}
     | {"packed", "limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
+    | {"spent_names", "spent_seconds"}
     | {m.name for m in METRICS.values() if m.timed}
 )
 
 
 RAW = frozenset(
     {"update_seconds", "gradient_norms", "gradient_by_lag_by_layer", "curve_tokens", "curve_train_loss", "traceback",
-     "samples"}
+     "samples", "spent_names", "spent_seconds"}
 )  # fmt: skip
 """Fields that no table shows, and most of a record's bytes."""
 

@@ -91,7 +91,7 @@ def trained(record: Record, path: Path, request: Request) -> tuple[RecurrentModu
     DamagedStore where the weights are not those of the record."""
     from pydantic import ValidationError
 
-    from harness.engine import data_hash
+    from harness.data.splits import data_hash
     from harness.models import weights
     from harness.module import RecurrentModule
     from harness.tasks.base import SPLITS

@@ -15,16 +15,17 @@ from harness import registry
 ROOT = Path(__file__).parents[1]
 LEVELS = {
     0: "errors redact registry grid override wording yamlfile textfile claims search trial machine metrics record "
-    "references files late sealed rows folder segments compact stop store stats stability",
+    "references files late sealed rows folder segments compact stop store stats stability spent",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
-    3: "workers controlled module probes samples tracking upload snapshot checkpoint keeper guided changing efficiency",
+    3: "workers controlled clocked module probes samples tracking upload snapshot checkpoint keeper guided changing "
+    "efficiency",
     # a probe watches the module, and the module knows no probe
     4: "engine pack",
     5: "launch",
     6: "report compare dashboards",
-    7: "jobs plan against rounds cli_compare cli_report cli_jobs cli_plan overview resume sample cli cli_data "
-    "cli_wandb __main__",
+    7: "jobs plan against rounds cli_compare cli_report cli_jobs cli_plan told_times overview resume sample cli "
+    "cli_data cli_wandb __main__",
 }
 """Top modules and packages of harness/ by level; each imports from its own level and lower numbers only."""
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness import machine
+from harness import machine, spent
 from harness.compact import AT_ONCE, batched, compact
 from harness.errors import Fault, UserError
 from harness.pack.plan import asked, plan
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.launch.base import Target
+    from harness.launch.display import TrialProgress
     from harness.spec import Benchmark
     from harness.stop import Stop
     from harness.store import Store
@@ -64,7 +65,7 @@ def run(
         str(root.resolve()), benchmark.name, machine.fingerprint(), mirrored, weights, checkpoint_seconds, stop,
         nodes=on == "cluster", search=benchmark.search.digest if benchmark.search else "", notes=benchmark.notes,
     )  # fmt: skip
-    store, ended, done = target.store(), target.ended(), len(names(benchmark, target))
+    store, ended, done = target.store(), target.ended(), names(benchmark, target)
     todo = [trial for trial in benchmark.known if trial.id not in ended]
     train.check([trial for trial in todo if trial.workers > 1], on)
     store.check_writable()
@@ -75,7 +76,7 @@ def run(
 
     place = Path(os.path.relpath(target.folder))
     with Uploader(place, say, lambda: target.stopped) if wandb == "online" else nullcontext():
-        if done < benchmark.size:
+        if len(done) < benchmark.size:
             _tell(console, store, todo)
             _launch(todo, done, benchmark, target, console, on, max_concurrent, most)
         _compact(target)
@@ -117,7 +118,7 @@ def _check(benchmark: Benchmark, on: Where) -> None:
 
 def _launch(
     todo: Sequence[Trial],
-    stored: int,
+    done: Sequence[str],
     benchmark: Benchmark,
     target: Target,
     console: Console,
@@ -147,7 +148,7 @@ def _launch(
     for study in open_:  # which trials those will be is not known yet
         seconds = cost.estimate(study.base).seconds
         estimates |= {f"{study.base.id} {number}": seconds for number in range(study.budget)}
-    estimates = dict(list(estimates.items())[: benchmark.size - stored])
+    estimates = dict(list(estimates.items())[: benchmark.size - len(done)])
     threads = [trial.threads for trial in [*todo, *(study.base for study in open_)]]
     cpus = max(machine.cpu_count(), *threads) if max_concurrent is None else max_concurrent * max(threads)
     at_once = max_concurrent or (len(estimates) if target.nodes else cpus // min(threads))  # Ray counts CPUs
@@ -157,12 +158,19 @@ def _launch(
     packs += [[study.base] for study in open_]
     with diversion as terminal:
         beside = {trial.id: len(pack) for pack in packs for trial in pack}
-        progress = TrialProgress(terminal, estimates, stored, on == "inline", beside)
+        progress = TrialProgress(terminal, estimates, len(done), on == "inline", beside)
         with progress.shown() as display:
             if together:  # first, because only where they are started is it seen whether a cluster has room for them
                 train.launch(together, target, display, max_concurrent or len(together))
             if packs:
                 launch(packs, target, display, min(at_once, len(estimates)), benchmark.studies, cpus)
+    _account(log, progress, 1 if on == "inline" else side, set(names(benchmark, target)).difference(done))
+
+
+def _account(log: Path, progress: TrialProgress, slots: int, trials: set[str]) -> None:
+    """Leave an account of what this command spent, and on which trials."""
+    told = {"wall": spent.age(), "spent": dict(progress.around), "slots": slots, "trials": sorted(trials)}
+    spent.write(log, told)
 
 
 def _packed(trials: Sequence[Trial], most: int | None, side: int, console: Console) -> list[list[Trial]]:

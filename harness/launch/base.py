@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from harness.errors import Fault, Paused, Stopped, UserError
 from harness.launch.target import Target
 from harness.record import Record
 from harness.search import Study, whole_id
+from harness.spent import CLOCK
 from harness.store import Store
 from harness.trial import Trial
 
@@ -35,6 +36,9 @@ class Display(Protocol):
 
     def say(self, text: str) -> None:
         """Something that the user must read."""
+
+    def spent(self, seconds: Mapping[str, float]) -> None:
+        """What a process spent around its trials, by phase (spent.py)."""
 
 
 class Launcher(Protocol):
@@ -103,7 +107,8 @@ def train_and_store(
 
     Of several `workers` the first one has the claim and stores; what the record of another would say is returned.
     """
-    from harness.engine import run_trial
+    with CLOCK.on("imports"):
+        from harness.engine import run_trial
 
     if workers is not None and workers.rank:
         return run_trial(trial, target.benchmark, workers=workers)
@@ -134,7 +139,8 @@ def execute_pack(trials: Sequence[Trial], target: Target) -> list[Record]:
 
 
 def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
-    from harness.pack.run import run_pack
+    with CLOCK.on("imports"):
+        from harness.pack.run import run_pack
 
     def finished(trial: Trial, record: Record, trained: bytes) -> None:
         if target.weights and trained:
@@ -174,9 +180,10 @@ def _store(record: Record, target: Target, store: Store) -> Record:
     to."""
     from harness.checkpoint import Checkpoints
 
-    store.write(record.replace(search=target.notes.get(whole_id(record), "")))
-    Checkpoints(store.checkpoint_folder(record.trial_id), record.trial_id).remove()
-    return store.read(record.trial_id)
+    with CLOCK.on("store"):
+        store.write(record.replace(search=target.notes.get(whole_id(record), "")))
+        Checkpoints(store.checkpoint_folder(record.trial_id), record.trial_id).remove()
+        return store.read(record.trial_id)
 
 
 def _go_on(target: Target, holder: str) -> None:
@@ -188,15 +195,16 @@ def _go_on(target: Target, holder: str) -> None:
 def mirror(records: Iterable[Record], folder: Path, say: Callable[[str], object] | None = None) -> None:
     """Write the W&B runs that are not there. W&B is a mirror: whatever goes wrong there costs no result and is said
     once, to `say`."""
-    from harness import tracking
-
     faults: list[tuple[Record, Exception]] = []
     count = itertools.count()
-    for record in tracking.missing((record for record, _ in zip(records, count, strict=False)), folder):
-        try:
-            tracking.publish(record, folder)
-        except Exception as error:  # any fault of a third party's tool, none of which may lose a trial
-            faults.append((record, error))
+    with CLOCK.on("log"):
+        from harness import tracking
+
+        for record in tracking.missing((record for record, _ in zip(records, count, strict=False)), folder):
+            try:
+                tracking.publish(record, folder)
+            except Exception as error:  # any fault of a third party's tool, none of which may lose a trial
+                faults.append((record, error))
     if faults and say:
         first, fault = faults[0]
         what = redact.text(f"{type(fault).__name__}: {fault}")

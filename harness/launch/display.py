@@ -34,6 +34,7 @@ class TrialProgress:
         self.console, self.weights, self.stored = console, dict(weights), stored
         self.lines = lines or not console.is_terminal
         self.counts: Counter[str] = Counter()
+        self.around: Counter[str] = Counter()
         self.running: dict[str, float] = {}  # id -> when it began
         self.beside = beside or {}
         self.at_once = 1.0
@@ -73,6 +74,10 @@ class TrialProgress:
         if self.bar is not None and self.task is not None:
             self.bar.advance(self.task)
         self._update()
+
+    def spent(self, seconds: Mapping[str, float]) -> None:
+        """Add up what processes spent around their trials."""
+        self.around.update(seconds)
 
     def say(self, text: str) -> None:
         """Print lines of text, above the bar if there is one."""

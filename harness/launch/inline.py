@@ -9,6 +9,7 @@ from itertools import count
 from harness.launch.base import Display, Target, execute_pack
 from harness.launch.engines import plan
 from harness.search import Study
+from harness.spent import CLOCK
 from harness.trial import Trial
 
 
@@ -26,6 +27,7 @@ def launch(
             display.started(trial)
         for trial, record in zip(pack, execute_pack(pack, replace(target, notes=note)), strict=True):
             display.finished(trial, record.status, record.seconds)
+        display.spent(CLOCK.take(outside=True))
 
 
 def _in_turn(

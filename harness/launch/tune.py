@@ -22,6 +22,7 @@ from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for, farewell
 from harness.search import Study
+from harness.spent import CLOCK
 from harness.trial import Trial
 
 TOKEN = secrets.token_hex(16)
@@ -81,7 +82,8 @@ def _run(plan: engines.Plan, target: Target, display: Display, max_concurrent: i
             print(paused, flush=True)
             tune.report({"ended": []})
         else:
-            tune.report({"ended": [(record.status, record.seconds) for record in records]})
+            ended = [(record.status, record.seconds) for record in records]
+            tune.report({"ended": ended, "spent": CLOCK.take(outside=True)})
 
     if plan.members:  # all must be there at the first exchange
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(len(plan.members) + len(plan.known))
@@ -145,6 +147,7 @@ def _watch(display: Display, target: Target, folder: str) -> Any:
             ended = last["ended"] if "ended" in last else [("stopped", last["seconds"])]
             for one, (status, seconds) in zip(pack, ended, strict=False):
                 self.display.finished(one, status, seconds)
+            self.display.spent(last.get("spent", {}))
 
         def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
             if not self.target.stopped:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -46,6 +47,9 @@ class _Clock:
         """Remember when."""
         self.ended[trial.id] = time.monotonic()
         self.worked.append(time.process_time())
+
+    def spent(self, seconds: Mapping[str, float]) -> None:
+        """Of no use here."""
 
     def say(self, text: str) -> None:
         """Nothing is lost here: the cluster is this machine."""
