@@ -71,7 +71,7 @@ def sampled(named: str, results: Path, request: Request) -> Iterator[str]:
 def find(named: str, results: Path) -> Path:
     """Return the file of a record, by its path or the beginning of its trial's id. Raises UserError."""
     given = Path(named)
-    record = given.with_suffix(SUFFIX)
+    record = given.with_suffix(SUFFIX) if given.name else given  # "" and "." name nothing
     if given.is_file() or record.stem in folder.places(record.parent):
         return record
     remedy = "harness run FILE trains one; `ls results/*/*/*.parquet` names those that are stored"

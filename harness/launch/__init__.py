@@ -153,8 +153,9 @@ def _launch(
     cpus = max(machine.cpu_count(), *threads) if max_concurrent is None else max_concurrent * max(threads)
     at_once = max_concurrent or (len(estimates) if target.nodes else cpus // min(threads))  # Ray counts CPUs
     here = len(todo) if target.nodes else max(1, machine.cpu_count() // max(threads))
-    guided = benchmark.search is not None and benchmark.search.kind != "random"  # each by itself: a search may stop it
-    packs = _packed(alone, 1 if guided else most, 1 if on == "inline" else min(at_once, here), console)
+    guided = benchmark.search is not None and benchmark.search.kind != "random"  # a search may stop each of them
+    slots = 1 if on == "inline" else min(at_once, here)
+    packs = _packed(alone, 1 if guided else most, slots, console)
     packs += [[study.base] for study in open_]
     with diversion as terminal:
         beside = {trial.id: len(pack) for pack in packs for trial in pack}
@@ -164,7 +165,7 @@ def _launch(
                 train.launch(together, target, display, max_concurrent or len(together))
             if packs:
                 launch(packs, target, display, min(at_once, len(estimates)), benchmark.studies, cpus)
-    _account(log, progress, 1 if on == "inline" else side, set(names(benchmark, target)).difference(done))
+    _account(log, progress, slots, set(names(benchmark, target)).difference(done))
 
 
 def _account(log: Path, progress: TrialProgress, slots: int, trials: set[str]) -> None:
