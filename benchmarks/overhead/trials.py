@@ -1,26 +1,29 @@
-"""What the control plane adds to a trial: many short real trials through `harness run`, by their own clocks.
+"""What the control plane adds to a trial: many short real trials through `harness run`, on Ray and in one process.
 
     python benchmarks/overhead/trials.py --trials 1000
     python benchmarks/overhead/trials.py --trials 1000 --search asha
 
-A trial's own seconds (data, training, evaluation) stand in its record; what lies between a record and the next on the
-same core is Tune's scheduling, the claim, the weights' and the record's way to the disk. Starting Ray and importing
-torch happen once and are left out: the clock runs from the 50th record to the last one. Memory is the command's own.
+Counted are CPU seconds of every process of the command, by kind: the command itself, Ray's own processes, the workers.
+On cores that are all at work the sum decides how long a trial takes, and unlike wall time it does not depend on what
+else the machine is doing. The same trials in one process are what they cost by themselves. Starting Ray and importing
+torch happen once and are left out: the count runs from the 50th record to the last one. Wall time is printed too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-from harness import store
+from typing import NamedTuple
 
 FIRST = 50
-"""Records before the clock starts: every worker has imported everything by then."""
+"""Records before the count starts: every worker has imported everything by then."""
+TICK = os.sysconf("SC_CLK_TCK")
 
 BENCHMARK = """\
 question: What does the control plane add to a trial?
@@ -36,10 +39,72 @@ search: {kind: asha, tries: 10, space: {learning_rate: {from: 0.0001, to: 0.1, s
 """
 
 
-def memory(process: subprocess.Popen[bytes]) -> float:
-    """Return the resident MB of the command."""
-    text = Path(f"/proc/{process.pid}/status").read_text()
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmRSS")) / 1024
+class Seen(NamedTuple):
+    """At one time: records, seconds of CPU by kind of process, resident MB of the command."""
+
+    at: float
+    records: int
+    cpu: dict[str, float]
+    memory: float
+
+
+def look(root: int, folder: Path) -> Seen | None:
+    """Look at the command and everything it has started; None: it is over."""
+    cpu, parents = {"command": 0.0, "ray": 0.0, "workers": 0.0}, {}
+    found: dict[int, tuple[str, float]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+            kind = (path / "cmdline").read_bytes()[:40]
+        except OSError:  # it has ended meanwhile
+            continue
+        pid = int(path.name)
+        parents[pid] = int(fields[1])
+        found[pid] = "workers" if kind.startswith(b"ray::") else "ray", sum(map(int, fields[11:15])) / TICK
+    if root not in found:
+        return None
+    for pid, (kind, seconds) in found.items():
+        above = pid
+        while above not in (root, 0, 1) and above in parents:
+            above = parents[above]
+        if above == root:
+            cpu["command" if pid == root else kind] += seconds
+    status = Path(f"/proc/{root}/status").read_text()
+    memory = next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
+    return Seen(time.monotonic(), sum(1 for _ in folder.glob("*/*.parquet")), cpu, memory)
+
+
+def watched(command: list[str], folder: Path, seconds: float) -> list[Seen]:
+    """Run the command, and look at it every second; stop it after so many."""
+    seen, begin = [], time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            if now := look(process.pid, folder):
+                seen.append(now)
+            if time.monotonic() - begin > seconds:
+                process.send_signal(signal.SIGINT)
+                begin = float("inf")
+            time.sleep(1)
+    return [each for each in seen if each.records >= FIRST]
+
+
+def measure(given: argparse.Namespace, trials: int, on: str) -> list[Seen]:
+    """Run so many trials there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, results = Path(folder, "many.yaml"), Path(folder, "results")
+        asha = given.search == "asha" and on == "tune"
+        text = BENCHMARK.format(seeds=trials // 10 if asha else trials, examples=given.examples, search=SEARCH * asha)
+        path.write_text(text)
+        command = [sys.executable, "-m", "harness", "run", str(path), "--results", str(results), "--on", on]
+        command += ["--wandb", given.wandb] + (["--max-concurrent", str(given.at_once)] if on == "tune" else [])
+        return watched(command, results / "many", given.seconds)
+
+
+def alone(given: argparse.Namespace) -> float:
+    """Return the CPU seconds of a trial in one process."""
+    seen = measure(given, FIRST + max(50, given.trials // 10), "inline")
+    first, last = seen[0], seen[-1]
+    return (sum(last.cpu.values()) - sum(first.cpu.values())) / (last.records - first.records)
 
 
 def main() -> None:
@@ -50,45 +115,22 @@ def main() -> None:
     parser.add_argument("--search", choices=["grid", "asha"], default="grid")
     parser.add_argument("--wandb", choices=["off", "offline"], default="off")
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=600, help="after which each of the two runs is stopped")
+    parser.add_argument("--own", type=float, help="ms of CPU of a trial in one process, where it is known")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path, results, seeds = Path(folder, "many.yaml"), Path(folder, "results"), given.trials
-        search, seeds = (SEARCH, seeds // 10) if given.search == "asha" else ("", seeds)
-        path.write_text(BENCHMARK.format(seeds=seeds, examples=given.examples, search=search))
-        command = [sys.executable, "-m", "harness", "run", str(path), "--results", str(results)]
-        command += ["--max-concurrent", str(given.at_once), "--wandb", given.wandb]
-        begin = time.monotonic()
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            seen = watched(process, results / "many", given.trials)
-        whole = time.monotonic() - begin
-        report(results / "many", seen, whole, given.at_once)
-
-
-def watched(process: subprocess.Popen[bytes], folder: Path, trials: int) -> dict[int, float]:
-    """Return the memory of the command by how many records there were, from time to time."""
-    seen: dict[int, float] = {}
-    while process.poll() is None:
-        count = sum(1 for _ in folder.glob("*/*.parquet"))
-        if count >= FIRST:
-            seen[count] = memory(process)
-        time.sleep(1)
-    return seen
-
-
-def report(folder: Path, seen: dict[int, float], whole: float, at_once: int) -> None:
-    """Print what came of it."""
-    ended = {path.name.removesuffix(".parquet"): path.stat().st_mtime for path in folder.glob("*/*.parquet")}
-    records = sorted(store.open_folder(folder), key=lambda record: ended[record.trial_id])
-    counted = records[FIRST:]
-    wall = ended[records[-1].trial_id] - ended[records[FIRST - 1].trial_id]
-    own = sum(record.seconds for record in counted)
-    each, added = own / len(counted), (wall * at_once - own) / len(counted)
-    print(f"{len(records)} trials, {at_once} at once, in {whole:.1f} s")
-    print(f"a trial: {1000 * each:.0f} ms of its own, {1000 * added:.0f} ms added on its core")
-    print(f"overhead: {added / each:.1%} of these trials' own time, {added:.1%} of a second")
-    marks = sorted(seen)
-    some = [marks[0], next(count for count in marks if count >= 100), marks[-1]]
-    print("memory of the command: " + ", ".join(f"{seen[count]:.0f} MB at {count} trials" for count in some))
+    own = given.own / 1000 if given.own else alone(given)
+    print(f"in one process: {1000 * own:.0f} ms of CPU a trial", flush=True)
+    seen = measure(given, given.trials, "tune")
+    first, last = seen[0], seen[-1]
+    count = last.records - first.records
+    each = {kind: (last.cpu[kind] - first.cpu[kind]) / count for kind in last.cpu}
+    added = sum(each.values()) - own
+    told = ", ".join(f"{kind} {1000 * value:.0f} ms" for kind, value in each.items())
+    print(f"on Ray, {given.at_once} at once, {last.records} trials: {1000 * sum(each.values()):.0f} ms ({told})")
+    print(f"added: {1000 * added:.0f} ms of CPU a trial, {added / own:.0%} of these, {added:.1%} of one of a second")
+    print(f"wall: {1000 * (last.at - first.at) / count:.0f} ms a trial on {given.at_once} cores")
+    marks = [first, next(mark for mark in seen if mark.records >= 100), last]
+    print("memory of the command: " + ", ".join(f"{mark.memory:.0f} MB at {mark.records} trials" for mark in marks))
 
 
 if __name__ == "__main__":
