@@ -8,7 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
+from harness.late import np
+
 References = Sequence[Sequence[str]]
+ORDER, LARGEST = 5, 2**63
+"""Symbols of an n-gram, where as many fit into one whole number."""
 Scorer = Callable[[Sequence[str], References], float]
 """(answers, right answers of each) -> a score, higher is better."""
 
@@ -91,3 +95,46 @@ def most_matched(texts: Sequence[str], most: int) -> list[str]:
 
 def _grams(words: list[str], n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+def next_symbol(train: np.ndarray, test: np.ndarray, symbols: int) -> np.ndarray:
+    """Return p of each due symbol of `test`, row by row, given the four before it in its row (fewer where symbols are
+    many), by interpolated Kneser-Ney (Kneser, Ney, ICASSP 1995; Chen, Goodman, TR-10-98) over the rows of `train`:
+
+        p(y | c) = [max(0, n(c y) - d) + d t(c) p(y | c without its first symbol)] / n(c)
+
+    n counts in training; of all n-grams but the longest it counts how many different symbols stand before. t(c):
+    different symbols after c; d = n1 / (n1 + 2 n2), from n-grams that are there once and twice. Rows (N, U) of
+    classes, each closed by an end, -100 beyond it.
+    """
+    base = symbols + 1  # one more than there are: what stands before a row
+    order = max(n for n in range(1, ORDER + 1) if base**n < LARGEST)
+    p_M = np.full(int((test != -100).sum()), 1 / symbols)
+    for n in range(1, order + 1):
+        seen = _ends(train, n, base) if n == order else np.unique(_ends(train, n + 1, base)) % base**n
+        grams, counts = np.unique(seen, return_counts=True)
+        contexts, first = np.unique(grams // base, return_index=True)
+        totals, kinds = np.add.reduceat(counts, first), np.diff(np.append(first, len(grams)))
+        once, twice = ((counts == times).sum() + 1 for times in (1, 2))  # plus 1: no d is 0, which would know all
+        discount = once / (once + 2 * twice)
+        asked = _ends(test, n, base)
+        count_M, total_M = _found(grams, counts, asked), _found(contexts, totals, asked // base)
+        rest_M = discount * _found(contexts, kinds, asked // base) * p_M
+        p_M = np.where(total_M > 0, (np.maximum(count_M - discount, 0) + rest_M) / np.maximum(total_M, 1), p_M)
+    return p_M
+
+
+def _ends(rows: np.ndarray, n: int, base: int) -> np.ndarray:
+    """Return a number for the n symbols that end in each due place, in order; base - 1 stands before a row."""
+    before = np.full((len(rows), n - 1), base - 1, np.int64)
+    padded, due = np.concatenate([before, rows.astype(np.int64)], 1), rows != -100
+    numbers = np.zeros(int(due.sum()), np.int64)
+    for place in range(n):
+        numbers = numbers * base + padded[:, place : place + rows.shape[1]][due]
+    return numbers
+
+
+def _found(keys: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the value of each key that is asked for, 0 for one that is not there."""
+    place = np.searchsorted(keys, asked).clip(max=len(keys) - 1)
+    return np.where(keys[place] == asked, values[place], 0)

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from harness.data import floors
 from harness.data.read_answers import own_dialogues, self_dialogue
 from harness.data.read_subwords import Subwords
-from harness.data.read_text import unigram_nats
 from harness.late import np
 from harness.tasks._writing import WritingTask
 from harness.tasks.base import END
@@ -25,7 +25,8 @@ class Chatbot(WritingTask):
     Every turn but the first is an answer, to the `turns` turns before it, of which the last `longest` pieces are read;
     one of more than `longest_answer` pieces is read and not asked for, in any split. Perplexity is that of pieces, the
     end included, so other `pieces` give another; distinct-1 and distinct-2 are of what the model writes by itself.
-    Floor: perplexity of the pieces' frequencies in training answers.
+    Floor: perplexity of answers given only the pieces before in the answer itself, by counts of up to five in a row
+    (Kneser-Ney): what can be said without having listened.
     """
 
     data: str = "self-dialogue"
@@ -44,7 +45,8 @@ class Chatbot(WritingTask):
         known = Subwords.learnt([turn for turns in found["train"] for turn in turns], self.pieces)
         rows = {split: list(self._pairs(dialogues, known)) for split, dialogues in found.items()}
         content = self.numbered(known, rows, {}, {})
-        nats = unigram_nats(content.splits["train"], content.splits["test"], len(known))
+        train, test = (content.splits[split].targets for split in ("train", "test"))
+        nats = -np.log(floors.next_symbol(train, test, len(known))).mean()
         return replace(content, floor=math.exp(nats))
 
     def _pairs(self, dialogues, known):
