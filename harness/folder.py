@@ -14,7 +14,6 @@ from harness.record import Record
 from harness.rows import SUFFIX
 
 _LISTED = 10
-_AT_ONCE = 8  # segments that are turned into Python together: what each column costs is paid once for all of them
 
 
 def loose(folder: Path) -> list[Path]:
@@ -48,10 +47,8 @@ def read(
         files = [path for path in loose(folder) if ids is None or path.name.removesuffix(SUFFIX) in ids]
         own = rows.records_of(_tables(files, damaged, columns))
         held: list[Record] = []
-        paths = segments.paths(folder) if ids is None else _holding(folder, ids)
-        for start in range(0, len(paths), _AT_ONCE):
-            tables = (segments.read(path, columns, ids) for path in paths[start : start + _AT_ONCE])
-            held += rows.records_of(_sound(tables, damaged))
+        for path in segments.paths(folder) if ids is None else _holding(folder, ids):
+            held += rows.records_of(_sound([segments.read(path, columns, ids)], damaged))
         twice = {record.trial_id for record in own} & {record.trial_id for record in held}
         same = _equal(folder, twice)
         found += sorted([*(r for r in own if r.trial_id not in same), *held], key=lambda record: record.trial_id)

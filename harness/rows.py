@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,7 +107,11 @@ def _records(table: Any) -> list[Record]:
         else:
             columns.append(itertools.repeat(field.default))
     with _no_garbage():
-        return [Record(*row) for row in itertools.islice(zip(*columns, strict=False), len(table))]
+        made = [Record.__new__(Record) for _ in range(len(table))]
+        for field, column in zip(dataclasses.fields(Record), columns, strict=True):
+            fill = getattr(Record, field.name).__set__  # of a slot: what __init__ does, ten times as fast
+            deque(map(fill, made, column), maxlen=0)
+    return made
 
 
 @contextmanager

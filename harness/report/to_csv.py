@@ -163,6 +163,8 @@ def _setting(row: Row, key: str, text: str) -> object:
 def _cell(value: object) -> object:
     """Text made safe; a float in full (repr), inf for what is lost; nothing for what is not known. Several numbers
     stand in brackets, so that a leading minus is not taken for a formula."""
+    if type(value) is float:
+        return "" if value != value else repr(value)
     if isinstance(value, list):
         return str(value) if value else ""
     if value is None or (isinstance(value, float) and math.isnan(value)):

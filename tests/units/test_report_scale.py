@@ -121,11 +121,12 @@ def measured(folder: Path) -> tuple[int, float, float, int]:
 @pytest.mark.slow
 def test_a_report_over_a_hundred_thousand_records_takes_30_s_and_1_gb(tmp_path: Path) -> None:
     """By three tenths of them: 9 s of drawing and imports, which every report costs, and three tenths of the other 21;
-    half as much again, for seconds of a processor that others share are longer ones."""
+    half as much again, for seconds of a processor that others share are longer ones. Of memory what a report of one
+    record takes, 0.2 GB, stands beside 8 kB for each."""
     folder = tmp_path / "many"
     assert stored(folder / "test-2c-01234567", 10, SIZES[:3]) == 30_000
     code, _, seconds, peak = measured(folder)
-    assert code == 5 and seconds < 1.5 * (9 + 0.3 * 21) and peak < (250 + 0.3 * 750) * 1e6
+    assert code == 5 and seconds < 1.5 * (9 + 0.3 * 21) and peak < 0.7e9
     assert (folder / "many.html").stat().st_size < 5e6
 
 
