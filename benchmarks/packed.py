@@ -2,11 +2,11 @@
 
     python benchmarks/packed.py [--trials 16] [--batch 32] [--steps 64] [--hidden 16 32] [--cells elman gru lstm]
 
-`update` is a whole update with its optimiser: forward, backward, clip and step; one by one and packed in turn, A B A B,
-in one process, on random numbers. `trial` is the same within whole trials, all that the harness does with an update
-included (batches, probes at their default sampling, Lightning): the time of training of a trial alone over that of a
-trial in a pack, in turn as well. Medians, and the smallest and largest of the rounds. `auto` is what `--pack auto`
-would do. One line of JSON for each shape.
+`update` is a whole update with its optimiser: forward, backward, clip and step; one by one and packed in turn, A B A
+B, in one process, on random numbers, in time of the CPU. `trial` is the same within whole trials, with all the
+harness does with it: batches, probes at their default sampling, Lightning. It is the time of training of a trial
+alone over that of a trial in a pack, by the wall clock, in turn as well. Medians, and the smallest and largest of the
+rounds. `auto` is what `--pack auto` would do. One line of JSON for each shape.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How much faster trials of one shape train packed than one by one: measured here, once, and remembered.
 
 Both make whole updates, optimiser included, on random batches of the shape, interleaved A B A B in one process, so that
-what else runs on the machine slows both. The median of the ratios counts.
+what else runs on the machine slows both; where a trial has one thread, in time of the CPU. The median of the ratios
+counts.
 """
 
 from __future__ import annotations
@@ -81,9 +82,15 @@ def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECO
         optimizer, modules = one.configure_optimizers(), [_module(trial) for _ in range(size)]
         stacked = Stacked(modules, [module.configure_optimizers() for module in modules])
         batches, begin = [_batch(trial, k) for k in range(size)], time.perf_counter()
+        clock = time.process_time if trial.threads == 1 else time.perf_counter
         while not found.packed or (len(found.packed) <= rounds and time.perf_counter() - begin < seconds):
-            found.alone.append(_alone(one, optimizer, batches))
-            found.packed.append(_packed(stacked, batches))
+            marks = [clock()]
+            few = _alone(one, optimizer, batches)
+            marks.append(clock())
+            _packed(stacked, batches)
+            marks.append(clock())
+            found.alone.append((marks[1] - marks[0]) * size / few)
+            found.packed.append(marks[2] - marks[1])
     begin_at = 1 if len(found.packed) > 1 else 0
     return Measured(found.alone[begin_at:], found.packed[begin_at:])
 
@@ -92,24 +99,23 @@ def _module(trial: Trial) -> RecurrentModule:
     return RecurrentModule(trial, trial.build_task(), trial.build_cell())
 
 
-def _alone(module: RecurrentModule, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> float:
-    """Seconds of as many updates of one trial as there are batches, from the mean of the first few."""
-    few, begin = batches[: max(2, len(batches) // 4)], time.perf_counter()
+def _alone(module: RecurrentModule, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> int:
+    """Make some updates of one trial; return how many."""
+    few = batches[: max(2, len(batches) // 4)]
     for batch in few:
         module.look_back(batch, Tensor.backward, optimizer)
         optimizer.step()
-    return (time.perf_counter() - begin) * len(batches) / len(few)
+    return len(few)
 
 
-def _packed(stacked: Stacked, batches: Sequence[Batch]) -> float:
-    """Seconds of one update of all."""
-    trial, begin = stacked.modules[0].trial, time.perf_counter()
+def _packed(stacked: Stacked, batches: Sequence[Batch]) -> None:
+    """Make one update of every trial."""
+    trial = stacked.modules[0].trial
     reach = (None, None) if stacked.task.stream else (trial.bptt_length, trial.bptt_stride)
     found = stacked.gradient(batches, Windows(*reach, watch=False))
     assert found is not None
     found.grads_KN.mul_(1 / (1 + found.grads_KN.norm(dim=1, keepdim=True)))
     stacked.step({k: trial.learning_rate for k in range(len(batches))}, found.grads_KN)
-    return time.perf_counter() - begin
 
 
 def _batch(trial: Trial, seed: int) -> Batch:

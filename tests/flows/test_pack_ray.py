@@ -55,11 +55,11 @@ def test_a_worker_trains_a_pack_to_the_same_records_as_this_process(tmp_path):
 
 def test_a_pack_whose_worker_dies_goes_on_in_halves(tmp_path):
     """As where the system ends a process that has taken all memory."""
-    file, results = written(tmp_path, 600), tmp_path / "results"
+    file, results = written(tmp_path, 1_000), tmp_path / "results"
     child = started(file, "--pack", "4", "--results", str(results), "--checkpoint-seconds", "0.2")
     deadline = time.monotonic() + 200
     while len(list(results.glob("packs/*/*.checkpoint/manifest.json"))) < 4:
-        assert time.monotonic() < deadline and child.poll() is None
+        assert time.monotonic() < deadline and child.poll() is None, child.poll()
         time.sleep(0.05)
     holders = {int(re.findall(r"\d+", lock.read_text())[0]) for lock in results.glob("packs/.locks/*")}
     assert len(holders) == 1 and os.getpid() not in holders
