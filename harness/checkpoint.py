@@ -15,18 +15,16 @@ import errno
 import hashlib
 import io
 import json
-import os
 import pickle
 import secrets
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from harness import files
+from harness.objects import Place
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -48,7 +46,7 @@ class Found(NamedTuple):
 class Checkpoints:
     """The checkpoints of one trial, in a folder of their own beside its record."""
 
-    def __init__(self, folder: Path, trial_id: str) -> None:
+    def __init__(self, folder: Place, trial_id: str) -> None:
         self.folder, self.trial_id = folder, trial_id
         self.aside = folder.with_name(folder.name + "-aside")
         self._known: list[dict[str, Any]] = []
@@ -75,9 +73,9 @@ class Checkpoints:
         self._known = [{"updates": updates, "ranks": list(ranks)}, *self._known[: KEPT - 1]]
         self._name(attempt, bound)
         named = {MANIFEST} | {entry["name"] for each in self._known for entry in each["ranks"]}
-        for name in set(os.listdir(self.folder)) - named:
+        for name in set(files.names(self.folder)) - named:
             with suppress(OSError):
-                os.unlink(self.folder / name)
+                (self.folder / name).unlink()
 
     def read(self, bound: dict[str, str], rank: int = 0) -> Found | None:
         """Return the newest checkpoint that is whole, if there is one; what is damaged or foreign is said, and set
@@ -111,16 +109,16 @@ class Checkpoints:
     def set_aside(self, why: str) -> None:
         """Keep what is no use where it is in nobody's way, until the trial has its record. Raises Stopped."""
         with self._explained():
-            shutil.rmtree(self.aside, ignore_errors=True)
-            os.rename(self.folder, self.aside)
+            files.remove_tree(self.aside)
+            files.move(self.folder, self.aside)
         self._say(f"{why}; it starts anew\n  the checkpoint lies in {self.aside}")
 
     def remove(self) -> None:
         """Remove everything: the trial has its record."""
         with suppress(OSError):
-            os.unlink(self.folder / MANIFEST)
+            (self.folder / MANIFEST).unlink()
         for folder in (self.folder, self.aside):
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove_tree(folder)
 
     def _explained(self) -> AbstractContextManager[None]:
         return files.explained(f"the checkpoint of trial {self.trial_id}", self.folder)

@@ -61,7 +61,7 @@ def _folders(base: str, new: str | None, accept: bool) -> Comparison:
     if new is None:
         remedy = f"harness compare {base} NEW, or --against REVISION {base}"
         raise UserError(Fault("compare needs two folders of results, or --against", remedy=remedy))
-    records = [store.open_folder(Path(name)) for name in (base, new)]
+    records = [store.open_folder(name) for name in (base, new)]
     for name, found in zip((base, new), records, strict=True):
         if not found:
             raise UserError(Fault("no stored trial", where=name, remedy="harness run BENCHMARK --results FOLDER"))

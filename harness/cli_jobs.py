@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from harness.errors import Fault, Stopped, UserError
+from harness.objects import on_disk, place
 
 if TYPE_CHECKING:
     from harness.jobs.client import Job
@@ -185,7 +186,9 @@ def fetch(job: JobId = None, results: Results = Path("results")) -> None:
 
 def doctor(
     on: On = None,
-    results: Results = Path("results"),
+    results: Annotated[
+        Any, typer.Option("--results", metavar="DIR|URL", parser=place, help="where records lie")
+    ] = Path("results"),
     no_token: NoToken = False,
     inside: Annotated[bool, typer.Option("--inside", hidden=True, help="in a job: look at each node")] = False,
 ) -> None:
@@ -204,6 +207,7 @@ def doctor(
         return
     from harness.jobs import doctor as looking
 
+    results = on_disk(results)
     findings = [*looking.here(results)]
     for finding in findings:
         typer.echo(str(finding))

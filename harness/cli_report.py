@@ -7,11 +7,12 @@ import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from harness.errors import Fault, UserError
+from harness.objects import Place, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ Set = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="replace a setting in every grid; may be given again"),
 ]
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="folder of records and reports")]
+Results = Annotated[Any, typer.Option(metavar="DIR|URL", parser=place, help="where records lie: folder, s3://, gs://")]
 
 
 class Format(StrEnum):
@@ -69,8 +70,8 @@ def report(
     from harness import spec, store
     from harness.record import reads
 
-    console, folder = Console(), Path(file)
-    if os.path.isdir(file):
+    console, folder = Console(), place(file)
+    if "://" in file or os.path.isdir(file):
         if set_:
             raise UserError(Fault("--set needs a benchmark file", where=file, remedy="harness report FILE --set ..."))
         name, question, trials = folder.resolve().name, "", None
@@ -97,7 +98,7 @@ def written(
     question: str,
     records: Sequence[Record],
     trials: Sequence[Trial] | None,
-    folder: Path,
+    folder: Place,
     claims: Sequence[Claim],
     matched: Sequence[Matched],
     samples_of: Callable[[Record], str],
@@ -135,11 +136,11 @@ def compact(
         typer.echo(f"{store.folder}: {moved:,} of {before:,} records moved" + (f", {left:,} left" if left else ""))
 
 
-def _hint(console: Console, folder: Path) -> None:
+def _hint(console: Console, folder: Place) -> None:
     """Say what makes a slow report quick."""
     from harness.compact import stores
 
-    count = sum(len(store.loose()) for store in stores(folder)) if folder.is_dir() else 0
+    count = sum(len(store.loose()) for store in stores(folder)) if isinstance(folder, Path) and folder.is_dir() else 0
     if count >= MANY:
         text = f"{count:,} records have a file each, which takes a while to read\n  try: harness compact {folder}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -3,6 +3,9 @@
 `publish` writes a file once (the first writer wins), `replace` writes it anew; both go through a temporary file in the
 same folder, synced before it gets its name. A reader never sees half a file, a full disk or a kill leaves what was
 there. Names that start with `.tmp-` are leftovers of a killed writer: readers ignore them.
+
+The same for names in an object store (objects.py), where a PUT is atomic and a claim is a lease (lease.py). What takes
+either kind of place is declared to take anything, for a type checker knows no union that is dispatched on.
 """
 
 from __future__ import annotations
@@ -10,13 +13,19 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import singledispatch
 from pathlib import Path
+from typing import Any
 
+from harness import lease
 from harness.errors import Stopped
+from harness.lease import Lease
+from harness.objects import ObjectError, ObjectPath, Place
 
 POLL_SECONDS = 0.1
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -31,7 +40,8 @@ _REMEDIES = {
 }
 
 
-def publish(path: Path, data: bytes) -> bool:
+@singledispatch
+def publish(path: Any, data: bytes) -> bool:
     """Write a new file atomically and return True; where one of that name exists it stays, and False is returned."""
     with _written(path, data) as temp:
         try:
@@ -48,11 +58,26 @@ def publish(path: Path, data: bytes) -> bool:
     return True
 
 
-def replace(path: Path, data: bytes) -> None:
+@publish.register
+def _(path: ObjectPath, data: bytes) -> bool:
+    """Exclusive among holders of a claim; where one has lapsed unnoticed, the later of two whole objects stays."""
+    if path.exists():
+        return False
+    path.write_bytes(data)
+    return True
+
+
+@singledispatch
+def replace(path: Any, data: bytes) -> None:
     """Write a file atomically, over the old one if there is one."""
     with _written(path, data) as temp:
         os.replace(temp, path)
     sync_folder(path.parent)
+
+
+@replace.register
+def _(path: ObjectPath, data: bytes) -> None:
+    path.write_bytes(data)
 
 
 @contextmanager
@@ -75,12 +100,18 @@ def _written(path: Path, data: bytes) -> Iterator[Path]:
             os.unlink(temp)
 
 
-def make_folder(folder: Path) -> None:
+@singledispatch
+def make_folder(folder: Any) -> None:
     """Make a folder and its parents so that they outlive a power cut; fine if it exists."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
+
+
+@make_folder.register
+def _(folder: ObjectPath) -> None:
+    """There are none."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -95,11 +126,52 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@singledispatch
+def names(folder: Any) -> list[str]:
+    """Return what lies in a folder. Raises FileNotFoundError where there is none."""
+    return os.listdir(folder)
+
+
+@names.register
+def _(folder: ObjectPath) -> list[str]:
+    return [one.name for one in folder.listed()]
+
+
+@singledispatch
+def remove_tree(folder: Any) -> None:
+    """Remove a folder and all in it, as far as that goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@remove_tree.register
+def _(folder: ObjectPath) -> None:
+    with suppress(OSError):
+        folder.remove_tree()
+
+
+@singledispatch
+def move(folder: Any, to: Any) -> None:
+    """Rename a folder."""
+    os.rename(folder, to)
+
+
+@move.register
+def _(folder: ObjectPath, to: ObjectPath) -> None:
+    for path in folder.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    folder.remove_tree()
+
+
 @contextmanager
-def explained(what: str, where: Path) -> Iterator[None]:
+def explained(what: str, where: Place) -> Iterator[None]:
     """Turn a failure of the operating system while writing into Stopped: what, where, and what to type next."""
     try:
         yield
+    except ObjectError as err:
+        raise Stopped(
+            f"cannot write {what}: {err.what}\n  where: {where}\n"
+            f"  try: {err.remedy or 'mend that'}; then run the same command again, and what is stored stays"
+        ) from err
     except OSError as err:
         name = errno.errorcode.get(err.errno or 0, type(err).__name__)
         remedy = _REMEDIES.get(err.errno or 0, "mend that")
@@ -109,8 +181,9 @@ def explained(what: str, where: Path) -> Iterator[None]:
         ) from err
 
 
-def acquire(path: Path, timeout: float | None = None, on_wait: Callable[[str], object] | None = None) -> int:
-    """Take the lock at `path` and return its descriptor for `release`. The kernel frees it when this process dies.
+@singledispatch
+def acquire(path: Any, timeout: float | None = None, on_wait: Callable[[str], object] | None = None) -> Any:
+    """Take the lock at `path` and return what `release` wants. The kernel frees it when this process dies.
 
     Waits for a live holder, in short naps so that Ctrl-C works: `on_wait(holder)` is called at each. Raises
     TimeoutError, with the holder, after `timeout` seconds; None waits for as long as it takes.
@@ -141,12 +214,23 @@ def acquire(path: Path, timeout: float | None = None, on_wait: Callable[[str], o
         time.sleep(POLL_SECONDS)
 
 
-def release(path: Path, descriptor: int) -> None:
+@acquire.register
+def _(path: ObjectPath, timeout: float | None = None, on_wait: Callable[[str], object] | None = None) -> Lease:
+    return lease.acquire(path, timeout, on_wait)
+
+
+@singledispatch
+def release(path: Any, descriptor: int) -> None:
     """Free a lock. Its file goes first, while the lock is held: who waits then sees that it locked a removed file."""
     with suppress(OSError):
         if _is_at(descriptor, path):
             os.unlink(path)
     os.close(descriptor)
+
+
+@release.register
+def _(path: ObjectPath, held: Lease) -> None:
+    held.release()
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from harness import rows, segments
+from harness import files, rows, segments
 from harness.errors import DamagedStore
+from harness.objects import Place
 from harness.record import Record
 from harness.rows import SUFFIX
 
 _LISTED = 10
 
 
-def loose(folder: Path) -> list[Path]:
+def loose(folder: Place) -> list[Place]:
     """Return the records that have a file of their own, sorted; whatever else lies there is left out."""
     if not folder.is_dir():
         return []
-    names = [name for name in os.listdir(folder) if name.endswith(SUFFIX) and not name.startswith(".")]
+    names = [name for name in files.names(folder) if name.endswith(SUFFIX) and not name.startswith(".")]
     return [folder / name for name in sorted(names) if name != segments.MARKER]
 
 
-def places(folder: Path) -> Mapping[str, Path]:
+def places(folder: Place) -> Mapping[str, Path]:
     """Return {trial id: its segment}. Raises DamagedStore."""
     try:
         return segments.places(folder)
@@ -33,7 +33,7 @@ def places(folder: Path) -> Mapping[str, Path]:
 
 
 def read(
-    folders: Iterable[Path], columns: Collection[str] | None = None, ids: Collection[str] | None = None
+    folders: Iterable[Place], columns: Collection[str] | None = None, ids: Collection[str] | None = None
 ) -> list[Record]:
     """Return what is stored in folders, each sorted by trial id: with the fields named in `columns`, or all; of the
     trials in `ids`, or all.
@@ -44,8 +44,8 @@ def read(
     found: list[Record] = []
     damaged: list[str] = []
     for folder in folders:
-        files = [path for path in loose(folder) if ids is None or path.name.removesuffix(SUFFIX) in ids]
-        own = rows.records_of(_tables(files, damaged, columns))
+        alone = [path for path in loose(folder) if ids is None or path.name.removesuffix(SUFFIX) in ids]
+        own = rows.records_of(_tables(alone, damaged, columns))
         held: list[Record] = []
         for path in segments.paths(folder) if ids is None else _holding(folder, ids):
             held += rows.records_of(_sound([segments.read(path, columns, ids)], damaged))
@@ -56,7 +56,7 @@ def read(
     return found
 
 
-def records(paths: Iterable[Path], columns: Collection[str] | None = None) -> list[Record]:
+def records(paths: Iterable[Place], columns: Collection[str] | None = None) -> list[Record]:
     """Return the records that have, or had, files of these names, in one folder, with the fields named in `columns`, or
     all. Raises DamagedStore, and KeyError for one that was never there."""
     wanted = {path.name.removesuffix(SUFFIX): path for path in paths}
@@ -68,14 +68,14 @@ def records(paths: Iterable[Path], columns: Collection[str] | None = None) -> li
     return [found[trial_id] for trial_id in wanted]
 
 
-def _equal(folder: Path, ids: Collection[str]) -> set[str]:
+def _equal(folder: Place, ids: Collection[str]) -> set[str]:
     """Of trials that have a record in a file and one in a segment, those where both are the same."""
     held = of_segments(folder, ids) if ids else {}
     own = records(folder / (trial_id + SUFFIX) for trial_id in ids)
     return {record.trial_id for record in own if repr(record) == repr(held[record.trial_id])}
 
 
-def of_segments(folder: Path, ids: Collection[str], columns: Collection[str] | None = None) -> dict[str, Record]:
+def of_segments(folder: Place, ids: Collection[str], columns: Collection[str] | None = None) -> dict[str, Record]:
     """Return {trial id: its record}, with the fields named in `columns`, or all, of those that a segment holds."""
     damaged: list[str] = []
     found = rows.records_of(_sound((segments.read(path, columns, ids) for path in _holding(folder, ids)), damaged))
@@ -83,16 +83,16 @@ def of_segments(folder: Path, ids: Collection[str], columns: Collection[str] | N
     return {record.trial_id: record for record in found}
 
 
-def _holding(folder: Path, ids: Collection[str]) -> list[Path]:
+def _holding(folder: Place, ids: Collection[str]) -> list[Path]:
     """Return the segments that hold any of some trials."""
     where = places(folder)
     return sorted({where[trial_id] for trial_id in ids if trial_id in where})
 
 
-def _tables(paths: list[Path], damaged: list[str], columns: Collection[str] | None = None) -> list[Any]:
+def _tables(paths: Sequence[Place], damaged: list[str], columns: Collection[str] | None = None) -> list[Any]:
     """Read many one-row files in threads; one that is gone meanwhile is left out."""
 
-    def read_one(path: Path) -> Any:
+    def read_one(path: Place) -> Any:
         table = rows.read(path)
         if table is None or isinstance(table, str) or columns is None:
             return table

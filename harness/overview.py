@@ -12,6 +12,7 @@ from harness.grid import fields
 from harness.launch import names
 from harness.launch.base import Target
 from harness.match import Matched
+from harness.objects import Place
 from harness.report.variants import flat, unused
 from harness.report.words import NONE, plural, setting_title, setting_value
 from harness.spec import Benchmark
@@ -67,7 +68,7 @@ def _plugins(kind: str) -> Iterator[str]:
             yield f"    {setting}: {in_words(field.adapter.json_schema())}{default}"
 
 
-def overview(benchmark: Benchmark, results: Path) -> Iterator[str]:
+def overview(benchmark: Benchmark, results: Place) -> Iterator[str]:
     """Yield the lines of `harness show`: the question, one row a variant, and the cost of what is not stored yet."""
     search = benchmark.search.digest if benchmark.search else ""
     target = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, search=search)

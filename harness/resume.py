@@ -8,10 +8,10 @@ import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from harness.errors import Paused, Stopped
+from harness.objects import Place
 from harness.stop import Stop
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ WAIT = b"\nstopping: trials that run write a checkpoint at their next update; on
 
 
 @contextmanager
-def resumable(benchmark: Benchmark, results: Path, nodes: bool = False) -> Iterator[Stop]:
+def resumable(benchmark: Benchmark, results: Place, nodes: bool = False) -> Iterator[Stop]:
     """Turn Ctrl-C, SIGTERM and a disk that fills up into Stopped, with how far the benchmark is. A disk that is full
     before anything runs is the user's to see to: a UserError, which passes.
 
@@ -71,7 +71,7 @@ def _signals(stop: Stop) -> Iterator[list[int]]:
         os.close(terminal)
 
 
-def _end(why: str, benchmark: Benchmark, results: Path, nodes: bool) -> NoReturn:
+def _end(why: str, benchmark: Benchmark, results: Place, nodes: bool) -> NoReturn:
     """Say how far the benchmark is. Raises Stopped, or BrokenPipeError where all was done but for the reader."""
     from harness import machine
     from harness.launch import names

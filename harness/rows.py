@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import sealed
+from harness.objects import ObjectError, Place
 from harness.record import SCHEMA_VERSION, Record, arrow_schema
 
 SUFFIX = ".parquet"
@@ -56,12 +57,13 @@ def check_version(table: Any) -> None:
         )
 
 
-def read(path: Path) -> Any:
+def read(path: Place) -> Any:
     """Return the table in a record's file; None where there is no such file; or what is wrong with it and what to do,
     as text."""
     import pyarrow as pa
 
-    remedy = f"\n  try: rm '{path}'; the same command then repeats that trial"
+    verb = "rm" if isinstance(path, Path) else "remove"
+    remedy = f"\n  try: {verb} '{path}'; the same command then repeats that trial"
     try:
         table = decode(path.read_bytes())
     except FileNotFoundError:
@@ -70,6 +72,8 @@ def read(path: Path) -> Any:
         return f"{path} {err}\n  try: update harness"
     except (ValueError, pa.ArrowException) as err:
         return f"{path} {err}{remedy}"
+    except ObjectError:  # not one object is wrong, but the way to all of them
+        raise
     except OSError as err:
         return f"{path} cannot be read: {err.strerror or err}"
     holds = table["trial_id"][0].as_py()

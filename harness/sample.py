@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness import folder, store
 from harness.errors import DamagedStore, Fault, UserError
 from harness.metrics import METRICS
+from harness.objects import Place, place
 from harness.report.words import in_lines, number, verbatim
 from harness.store import SUFFIX, WEIGHTS
 
@@ -46,7 +47,7 @@ class Request:
     out: Path | None = None
 
 
-def sampled(named: str, results: Path, request: Request) -> Iterator[str]:
+def sampled(named: str, results: Place, request: Request) -> Iterator[str]:
     """Yield the lines that `harness sample` prints. Raises UserError for what cannot be asked of this trial, and
     DamagedStore where record or weights cannot be trusted."""
     path = find(named, results)
@@ -68,9 +69,9 @@ def sampled(named: str, results: Path, request: Request) -> Iterator[str]:
         yield from in_lines([{name: verbatim(text) for name, text in told_row.items() if text is not None}])
 
 
-def find(named: str, results: Path) -> Path:
+def find(named: str, results: Place) -> Place:
     """Return the file of a record, by its path or the beginning of its trial's id. Raises UserError."""
-    given = Path(named)
+    given = place(named)
     record = given.with_suffix(SUFFIX) if given.name else given  # "" and "." name nothing
     if given.is_file() or record.stem in folder.places(record.parent):
         return record
@@ -86,7 +87,7 @@ def find(named: str, results: Path) -> Path:
     return found[0]
 
 
-def trained(record: Record, path: Path, request: Request) -> tuple[RecurrentModule, Examples]:
+def trained(record: Record, path: Place, request: Request) -> tuple[RecurrentModule, Examples]:
     """Return the trained model of a record with the test split. Raises UserError where weights or data are not there,
     DamagedStore where the weights are not those of the record."""
     from pydantic import ValidationError

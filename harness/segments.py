@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import lru_cache, singledispatch
 from pathlib import Path
 from typing import Any
 
 from harness import files, rows, sealed
+from harness.objects import ObjectPath, Place
 from harness.record import Record
 from harness.rows import SUFFIX, NewerSchema
 
@@ -25,7 +26,8 @@ FIRST_SCHEMA = 2
 """Schema version from which segments are known."""
 
 
-def paths(folder: Path) -> list[Path]:
+@singledispatch
+def paths(folder: Any) -> list[Path]:
     """Return the segments of the folder of a fingerprint, sorted."""
     below = folder / FOLDER
     try:
@@ -35,7 +37,13 @@ def paths(folder: Path) -> list[Path]:
     return [below / name for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
 
 
-def places(folder: Path) -> Mapping[str, Path]:
+@paths.register
+def _(folder: ObjectPath) -> list[Path]:
+    """None: in an object store each record stays an object, read many at once."""
+    return []
+
+
+def places(folder: Place) -> Mapping[str, Path]:
     """Return {trial id: its segment} of a folder. Raises ValueError, naming a segment that cannot be read."""
     found = [(path, path.stat()) for path in paths(folder)]
     return _places(tuple((path, status.st_mtime_ns, status.st_size) for path, status in found))

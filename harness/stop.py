@@ -6,12 +6,17 @@ nobody heeds it, ends at once.
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness import files
+from harness.objects import place
+
+LOOK = 3.0
+"""Seconds between two looks into an object store."""
 
 
 @dataclass
@@ -20,11 +25,27 @@ class Stop:
 
     path: str
     heeded: bool = False  # set while something in this process ends in good order when it is asked to
+    _looked: float = -math.inf
+    _found: bool = False
+
+    def __getstate__(self) -> dict[str, object]:
+        """Another machine has another clock."""
+        return self.__dict__ | {"_looked": -math.inf}
 
     @property
     def asked(self) -> bool:
-        """Whether somebody asked."""
-        return os.path.exists(self.path)
+        """Whether somebody asked. An object store is asked every few seconds, and counts each time."""
+        if "://" not in self.path:
+            return os.path.exists(self.path)
+        if not self._found and time.monotonic() - self._looked > LOOK:
+            self._looked, self._found = time.monotonic(), self._there()
+        return self._found
+
+    def _there(self) -> bool:
+        try:
+            return place(self.path).exists()
+        except OSError:  # it does not answer now
+            return False
 
     def ask(self) -> bool:
         """Ask every trial of the run to stop. False: nobody heeds it, or it was asked before, or there is no room for
@@ -32,14 +53,16 @@ class Stop:
         if not self.heeded or self.asked:
             return False
         try:
-            files.make_folder(Path(self.path).parent)
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666))
+            files.make_folder(place(self.path).parent)
+            place(self.path).write_bytes(b"")
         except OSError:
             return False
+        self._found = True
         return True
 
     def withdraw(self) -> None:
         """Remove the file, at the end of the run."""
         with suppress(OSError):
-            os.unlink(self.path)
-            os.rmdir(os.path.dirname(self.path))
+            place(self.path).unlink()
+            if "://" not in self.path:
+                os.rmdir(os.path.dirname(self.path))

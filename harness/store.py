@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
+from typing import Any
 
 from harness import files, folder, rows, segments
 from harness.errors import Fault, Stopped, UserError
+from harness.objects import ObjectError, Place, place
 from harness.record import Record
 from harness.rows import SUFFIX
 
@@ -26,18 +27,19 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class Store:
     """The records of one benchmark on one kind of machine, below the folder `root`."""
 
-    def __init__(self, root: Path, benchmark: str, fingerprint: str) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Place | str, benchmark: str, fingerprint: str) -> None:
+        self.root = place(str(root))
         for name in (benchmark, fingerprint):
             _check_name(name)
         self.benchmark_folder = self.root / benchmark
         self.folder = self.benchmark_folder / fingerprint
-        if not self.folder.resolve().is_relative_to(self.root.resolve()):
+        whole: Any = self.root.resolve()
+        if not self.folder.resolve().is_relative_to(whole):
             raise UserError(
                 Fault(f"{self.folder} leads out of {self.root}", remedy="remove the link, or choose another name")
             )
 
-    def path(self, trial_id: str) -> Path:
+    def path(self, trial_id: str) -> Place:
         """Return where the record of a trial lies, or would lie."""
         return self.folder / (_check_name(trial_id) + SUFFIX)
 
@@ -49,7 +51,7 @@ class Store:
         """Return the ids of all stored trials."""
         return {path.name.removesuffix(SUFFIX) for path in self.loose()} | folder.places(self.folder).keys()
 
-    def loose(self) -> list[Path]:
+    def loose(self) -> list[Place]:
         """Return the records that have a file of their own, sorted."""
         return folder.loose(self.folder)
 
@@ -65,7 +67,7 @@ class Store:
         with files.explained(f"the record of trial {record.trial_id}", path.parent):
             return files.publish(path, data)
 
-    def weights_path(self, trial_id: str) -> Path:
+    def weights_path(self, trial_id: str) -> Place:
         """Return where the trained weights of a trial lie, or would lie."""
         return self.folder / (_check_name(trial_id) + WEIGHTS)
 
@@ -78,7 +80,7 @@ class Store:
         with files.explained(f"the weights of trial {trial_id}", path.parent):
             files.replace(path, data)
 
-    def checkpoint_folder(self, trial_id: str) -> Path:
+    def checkpoint_folder(self, trial_id: str) -> Place:
         """Return where the checkpoints of a trial that has no record yet lie, or would lie."""
         return self.folder / (_check_name(trial_id) + CHECKPOINT)
 
@@ -125,6 +127,10 @@ class Store:
             files.make_folder(self.folder)
             files.publish(probe, b"probe")
             files.release(probe, files.acquire(probe, timeout=0))
+            with suppress(FileNotFoundError):  # where a lock is the file itself
+                probe.unlink()
+        except ObjectError:
+            raise
         except OSError as err:
             raise UserError(
                 Fault(
@@ -135,44 +141,44 @@ class Store:
             ) from err
 
 
-def open_folder(path: Path, columns: Collection[str] | None = None) -> list[Record]:
+def open_folder(path: Place | str, columns: Collection[str] | None = None) -> list[Record]:
     """Return every record of a benchmark's folder (results/<benchmark>), over all fingerprints.
 
     A folder of one fingerprint works too. `columns`: fields to read; others have their defaults. Raises UserError where
     there is no such folder, DamagedStore as `read_all`.
     """
-    path = Path(path)
+    path = place(str(path))
     if not path.is_dir():
         raise UserError(Fault(f"no results at {path}", remedy="harness run a benchmark first, or check the path"))
-    below = sorted(place for place in path.iterdir() if place.is_dir() and not place.name.startswith("."))
-    return folder.read([path, *(place for place in below if place.name != segments.FOLDER)], columns)
+    below = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return folder.read([path, *(each for each in below if each.name != segments.FOLDER)], columns)
 
 
-def read_file(path: Path) -> Record:
+def read_file(path: Place) -> Record:
     """Return the record in a file, or what was in it before it moved into a segment. Raises DamagedStore, and KeyError
     where there is none."""
     return folder.records([path])[0]
 
 
-def samples(path: Path) -> Callable[[Record], str]:
+def samples(path: Place) -> Callable[[Record], str]:
     """Return how the samples of a record of `open_folder(path, columns)` are read, where its columns have none."""
 
     @cache
     def read(trial_id: str, fingerprint: str) -> str:
-        place = next(place for place in (path / fingerprint, path) if place.is_dir())
-        return folder.records([place / (trial_id + SUFFIX)], {"samples"})[0].samples
+        below = next(each for each in (path / fingerprint, path) if each.is_dir())
+        return folder.records([below / (trial_id + SUFFIX)], {"samples"})[0].samples
 
     return lambda record: read(record.trial_id, record.fingerprint)
 
 
-def find(root: Path, prefix: str) -> list[Path]:
+def find(root: Place, prefix: str) -> list[Place]:
     """Return the files below a results folder of the trials whose id begins so, over all benchmarks and machines; those
     in segments as the files that they had."""
     if not prefix:
         return []
-    found = {path for path in Path(root).glob(f"*/*/[!.]*{SUFFIX}") if path.name != segments.MARKER}
-    for place in Path(root).glob(f"*/*/{segments.FOLDER}"):
-        found |= {place.parent / (trial_id + SUFFIX) for trial_id in folder.places(place.parent)}
+    found = {path for path in root.glob(f"*/*/[!.]*{SUFFIX}") if path.name != segments.MARKER}
+    for below in root.glob(f"*/*/{segments.FOLDER}"):
+        found |= {below.parent / (trial_id + SUFFIX) for trial_id in folder.places(below.parent)}
     return sorted(path for path in found if path.name.startswith(prefix))
 
 

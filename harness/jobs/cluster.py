@@ -1,7 +1,7 @@
 """The file that `--on` names: where a cluster answers, and the folder that all of its nodes share.
 
     dashboard: http://127.0.0.1:8265      # of the head; through a tunnel it is this machine's
-    results: /shared/rnn-harness/results  # absolute; every node writes there
+    results: /shared/rnn-harness/results  # absolute, or s3://BUCKET/PREFIX or gs://; every node writes there
     cache: /shared/rnn-harness/cache      # optional: HARNESS_CACHE there, for data sets
     fetch: [rsync, -a, "head:{from}/", "{to}/"]  # optional: how a folder comes home where `results` isn't mounted here
     node: {cpus: 16}                      # optional: the largest node that an autoscaler may add; for `harness plan`
@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from harness import yamlfile
 from harness.errors import Fault, UserError, nearest
+from harness.objects import place
 from harness.wording import reason
 
 
@@ -46,6 +47,15 @@ def _absolute(text: str) -> str:
             "not an absolute path; a job works in a copy that goes with it, so only one that all share stays"
         )
     return str(path)
+
+
+def _results(text: str) -> str:
+    if "://" not in text:
+        return _absolute(text)
+    try:
+        return str(place(text))
+    except UserError as error:
+        raise ValueError(error.faults[0].what) from None
 
 
 def _command(words: list[str]) -> list[str]:
@@ -85,7 +95,7 @@ class Cluster(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     dashboard: Annotated[str, AfterValidator(_url)]
-    results: Shared
+    results: Annotated[str, AfterValidator(_results)]
     cache: Shared | None = None
     fetch: Annotated[list[str], AfterValidator(_command)] | None = None
     node: Node | None = None

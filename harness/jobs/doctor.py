@@ -21,6 +21,7 @@ from harness.jobs import cluster as clusters
 from harness.jobs import notes, submit, upload
 from harness.jobs.cluster import Cluster
 from harness.jobs.follow import follow
+from harness.objects import ObjectError, place
 
 SLOW = 2.0
 """Seconds after which an answer of the dashboard is worth a word: each verb asks several times."""
@@ -124,11 +125,13 @@ def _shared(cluster: Cluster) -> Iterator[Finding]:
         sound = shutil.which(cluster.fetch[0]) is not None
         yield Finding("fetch", f"by {cluster.fetch[0]}", sound, "" if sound else f"install {cluster.fetch[0]}")
         return
-    probe = Path(cluster.results) / f".probe-{os.getpid()}"
+    probe = place(cluster.results) / f".probe-{os.getpid()}"
     try:
         files.publish(probe, b"probe")
         probe.unlink()
-        yield Finding("fetch", f"{cluster.results} is mounted here")
+        yield Finding("fetch", f"{cluster.results} can be read and written here")
+    except ObjectError as error:
+        yield Finding("fetch", f"{cluster.results}: {error.what}", False, error.remedy)
     except OSError as error:
         yield Finding("fetch", f"{cluster.results} cannot be written here: {error.strerror}", False,
                       "mount it here, or name a command: `fetch:` in the cluster's file")  # fmt: skip

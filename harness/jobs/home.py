@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness import files, segments, store
 from harness.errors import DamagedStore, Fault, UserError
 from harness.jobs.cluster import Cluster
+from harness.objects import Place, place
 
 TIMEOUT = 3600.0
 """Seconds for the command that copies."""
@@ -45,17 +47,17 @@ def fetch(cluster: Cluster, name: str, results: Path) -> Fetched:
     return came
 
 
-def _files(source: Path) -> Iterator[Path]:
+def _files(source: Any) -> Iterator[Any]:
     """Yield the regular files of a benchmark's folder; hidden ones, locks and checkpoints stay where they are."""
     for path in source.rglob("*"):
         parts = path.relative_to(source).parts
         hidden = any(part.startswith(".") or part.endswith(store.CHECKPOINT) for part in parts)
-        links = any(source.joinpath(*parts[: i + 1]).is_symlink() for i in range(len(parts)))
+        links = any((source / "/".join(parts[: i + 1])).is_symlink() for i in range(len(parts)))
         if not hidden and not links and path.is_file():
             yield path
 
 
-def _take(path: Path, to: Path, came: Fetched) -> None:
+def _take(path: Place, to: Path, came: Fetched) -> None:
     """Copy a file; what is a record, only if it is whole."""
     with files.explained("results", to):
         data = path.read_bytes()
@@ -76,7 +78,7 @@ def _take(path: Path, to: Path, came: Fetched) -> None:
             came.kept.append(str(to))
 
 
-def _records(path: Path) -> int:
+def _records(path: Any) -> int:
     """Return how many records a file holds. Raises DamagedStore if it is not whole."""
     if path.name == segments.MARKER:
         return 0
@@ -90,18 +92,18 @@ def _records(path: Path) -> int:
 
 
 @contextmanager
-def _source(cluster: Cluster, name: str, results: Path) -> Iterator[Path]:
+def _source(cluster: Cluster, name: str, results: Path) -> Iterator[Any]:
     """Yield a folder here with the benchmark's results."""
-    there = f"{cluster.results}/{name}"
-    if cluster.fetch is None:
-        if not Path(there).is_dir():
+    there = place(cluster.results) / name
+    if cluster.fetch is None or not isinstance(there, Path):
+        if not there.is_dir():
             remedy = "mount it here, or give the cluster's file `fetch: [rsync, -a, 'HEAD:{from}/', '{to}/']`"
-            raise UserError(Fault("no such folder on this machine", there, remedy=remedy))
-        yield Path(there)
+            raise UserError(Fault("no such folder to be seen from here", str(there), remedy=remedy))
+        yield there
         return
     files.make_folder(results)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=results) as staging:
-        command = [word.replace("{from}", there).replace("{to}", staging) for word in cluster.fetch]
+        command = [word.replace("{from}", str(there)).replace("{to}", staging) for word in cluster.fetch]
         _run(command)
         yield Path(staging)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from harness import machine, spent
 from harness.compact import AT_ONCE, batched, compact
 from harness.errors import Fault, UserError
+from harness.objects import Place, on_disk
 from harness.pack.plan import asked, plan
 from harness.record import Record, reads
 from harness.search import early
@@ -33,7 +34,7 @@ Wandb = Literal["offline", "online", "off"]
 
 def run(
     benchmark: Benchmark,
-    root: Path,
+    root: Place,
     console: Console,
     on: Where = "tune",
     max_concurrent: int | None = None,
@@ -74,15 +75,16 @@ def run(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    place = Path(os.path.relpath(target.folder))
-    with Uploader(place, say, lambda: target.stopped) if wandb == "online" else nullcontext():
+    here = Path(os.path.relpath(on_disk(target.folder)))
+    with Uploader(here, say, lambda: target.stopped) if wandb == "online" else nullcontext():
         if len(done) < benchmark.size:
             _tell(console, store, todo)
             _launch(todo, done, benchmark, target, console, on, max_concurrent, most)
-        _compact(target)
+        if not target.objects:
+            _compact(target)
         ids = names(benchmark, target)
         if mirrored:  # a run that a kill or a fault left out is written now
-            mirror((r for part in batched(ids) for r in target.records(part)), target.folder, say)
+            mirror((r for part in batched(ids) for r in target.records(part)), on_disk(target.folder), say)
     return target.records(ids, reads(benchmark.claims))
 
 
@@ -132,7 +134,7 @@ def _launch(
     from harness.launch.display import TrialProgress
 
     alone, together = [t for t in todo if t.workers == 1], [t for t in todo if t.workers > 1]
-    log = target.folder / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    log = on_disk(target.folder) / "logs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     diversion: AbstractContextManager[Console] = nullcontext(console)
     if on != "inline":
         from harness.launch.chatter import diverted

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,17 +19,19 @@ from typing import Any
 from harness import files, machine
 from harness.errors import Fault, UserError
 from harness.launch.head import watched
+from harness.objects import ObjectError, Place, place
 from harness.stop import Stop
 
 ANSWER = 120.0
 """Seconds in which a node must tell of itself; it starts a process and imports the package for that."""
+SHARE = "mount it there, or give that node access to the object store"
 LIKE = ("python", "torch", "pytorch-lightning", "ray", "numpy")
 """What must be of one version on all nodes."""
 
 
 @contextmanager
 def attached(
-    folder: Path, threads: int, stop: Stop | None = None, farewell: Callable[[str], object] = print
+    folder: Place, threads: int, stop: Stop | None = None, farewell: Callable[[str], object] = print
 ) -> Iterator[str]:
     """Join the cluster of the job around this process; yield a scratch folder below `folder`, which all nodes share.
 
@@ -37,9 +40,8 @@ def attached(
     """
     with joined() as address:
         check(survey(folder), threads)
-        scratch = folder / f".tune-{secrets.token_hex(4)}"
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-        files.make_folder(scratch)
+        scratch = _scratch(folder)
 
         def leave(why: str) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -50,6 +52,15 @@ def attached(
                 yield str(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(folder: Place) -> Path:
+    """Return a new folder for what Tune writes down: nobody reads it, so an object store is spared of it."""
+    if not isinstance(folder, Path):
+        return Path(tempfile.mkdtemp(prefix="tune-"))
+    scratch = folder / f".tune-{secrets.token_hex(4)}"
+    files.make_folder(scratch)
+    return scratch
 
 
 @contextmanager
@@ -74,7 +85,7 @@ def joined() -> Iterator[str]:
         ray.shutdown()
 
 
-def survey(folder: Path) -> list[dict[str, Any]]:
+def survey(folder: Place) -> list[dict[str, Any]]:
     """Return what each node says of itself, and whether it sees what this process writes into `folder`."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -113,13 +124,16 @@ def _answer(node: dict[str, Any], asked: Any) -> dict[str, Any]:
 
 def _tell(marker: str) -> dict[str, Any]:
     """Return what is true of the node that this runs on; `shared` is "" where it sees the folder, or what fails."""
-    own, failed = Path(marker).with_name(f".answer-{secrets.token_hex(8)}"), ""
+    seen = place(marker)
+    own, failed = seen.with_name(f".answer-{secrets.token_hex(8)}"), ""
     try:
-        if not Path(marker).exists():
+        if not seen.exists():
             failed = "it does not see what another node wrote"
         else:
             files.publish(own, b"seen")
             own.unlink()
+    except ObjectError as error:
+        failed = error.what
     except OSError as error:
         failed = str(error.strerror or error)
     return {"versions": versions(), "fingerprint": machine.fingerprint(), "shared": failed}
@@ -149,7 +163,13 @@ def check(told: Sequence[dict[str, Any]], threads: int) -> None:
             faults.append(Fault(node["silent"], where, remedy="look at its logs, or take it out of the cluster"))
             continue
         if node["shared"]:
-            faults.append(Fault(f"the results folder is not shared: {node['shared']}", where, remedy="mount it there"))
+            faults.append(
+                Fault(
+                    f"the results folder is not shared: {node['shared']}",
+                    where,
+                    remedy=SHARE,
+                )
+            )
         for name, found in node["versions"].items():
             if found != ours[name]:
                 what = f"{name} {found or 'is not installed'}, and {ours[name]} on the head"

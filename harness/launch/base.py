@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness import redact
 from harness.errors import Fault, Paused, Stopped, UserError
 from harness.launch.target import Target
+from harness.objects import on_disk
 from harness.record import Record
 from harness.search import Study, whole_id
 from harness.spent import CLOCK
@@ -90,8 +91,8 @@ def execute(trial: Trial, target: Target, made: Callable[..., Keeper] | None = N
             record = held.read(name)
         else:
             record = train_and_store(trial, target, store, made=made, name=name)
-        if target.wandb:
-            mirror([record], target.folder)  # the launcher tries again at the end, and says what is wrong
+        if target.wandb and not target.objects:
+            mirror([record], on_disk(target.folder))  # the launcher tries again at the end, and says what is wrong
     return record
 
 
@@ -146,8 +147,8 @@ def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
         if target.weights and trained:
             store.write_weights(trial.id, trained)
         stored = _store(record, target, store)
-        if target.wandb:
-            mirror([stored], target.folder)
+        if target.wandb and not target.objects:
+            mirror([stored], on_disk(target.folder))
 
     if trials:
         run_pack(trials, target.benchmark, [_keeper(trial, target) for trial in trials], finished)

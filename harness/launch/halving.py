@@ -101,6 +101,6 @@ def partial(folder: Path, trial_id: str) -> Path:
 def store_stopped(trial: Trial, target: Target, folder: Path) -> None:
     """Store the record of a trial that its search stopped, and drop its checkpoints: it does not go on."""
     (record,) = records_of([decode(partial(folder, trial.id).read_bytes())])
-    store = Store(Path(target.root), target.benchmark, record.fingerprint)
+    store = Store(target.root, target.benchmark, record.fingerprint)
     store.write(record)
     Checkpoints(store.checkpoint_folder(trial.id), trial.id).remove()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from harness import machine
+from harness.objects import Place, place
 from harness.record import Record
 from harness.search import early
 from harness.stop import Stop
@@ -37,7 +37,7 @@ class Target:
     def store(self) -> Store:
         """Open the store of this machine."""
         own = machine.fingerprint() if self.nodes else self.fingerprint
-        return Store(Path(self.root), self.benchmark, own)
+        return Store(self.root, self.benchmark, own)
 
     def stores(self) -> list[Store]:
         """Open every store whose records count: this machine's, and on a cluster those of each kind of node."""
@@ -77,6 +77,11 @@ class Target:
         return [found[trial_id] for trial_id in ids]
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Place:
         """Folder of the benchmark: records, W&B runs, logs, report."""
-        return Path(self.root) / self.benchmark
+        return place(self.root) / self.benchmark
+
+    @property
+    def objects(self) -> bool:
+        """Whether records go to an object store; then logs and W&B runs stay with the command."""
+        return "://" in self.root

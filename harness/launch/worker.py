@@ -12,6 +12,7 @@ import torch.distributed as dist
 from harness.errors import Paused
 from harness.launch import scratch
 from harness.launch.base import Target, check_shared, mirror, train_and_store
+from harness.objects import on_disk
 from harness.trial import Trial
 from harness.workers import Workers
 
@@ -61,8 +62,8 @@ def together(trial: Trial, target: Target, workers: Workers) -> str:
         if record.status == "failed" and not _all_failed():
             store.write(record)  # unless there is one
             raise Failed(record.reason)
-        if target.wandb and not workers.rank:
-            mirror([record], target.folder)
+        if target.wandb and not target.objects and not workers.rank:
+            mirror([record], on_disk(target.folder))
     return "done"
 
 

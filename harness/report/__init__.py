@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import files
+from harness.objects import Place
 from harness.record import Record
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def make(
 FORMATS = ("md", "csv", "html", "tex", "parquet")
 
 
-def write(report: Report, folder: Path, formats: Iterable[str] = FORMATS) -> dict[str, Path]:
+def write(report: Report, folder: Place, formats: Iterable[str] = FORMATS) -> dict[str, Place]:
     """Write `name.md` and so on into `folder`; return {"md": path, ...}.
 
     Beside the CSV, `name-claims.csv` is written where there are claims ("claims"), and `name-published.csv` where

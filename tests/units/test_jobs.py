@@ -321,7 +321,7 @@ def test_the_doctor_runs_a_job_that_looks_at_the_nodes(place, head, capsys):
     assert harness("doctor", "--on", "here.yaml") == 0, capsys.readouterr().out
     out = capsys.readouterr().out
     assert "ok       resources: 1 nodes up, 2 CPUs" in out and "ok       nodes: every one" in out
-    assert f"ok       fetch: {place}/shared is mounted here" in out
+    assert f"ok       fetch: {place}/shared can be read and written here" in out
     (asked,) = map(json.loads, head.bodies)
     assert asked["entrypoint"] == f"python -m harness doctor --inside --results {place}/shared"
     head.ends = {"status": "FAILED", "message": "node 10.0.0.2: torch 2.12.0"}
