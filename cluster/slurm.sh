@@ -28,6 +28,7 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$HOME/.ray/auth_token RAY_USAGE_S
 
 # A node that fails to start Ray ends with 0, so the head waits for all of them and gives up otherwise.
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=120
+export RAY_health_check_timeout_ms=3000 # a silent node is given up after 30 seconds, not 65
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --kill-on-bad-exit=1 \
   ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$SLURM_CPUS_PER_TASK" -- \
   env RAY_ADDRESS="$address" python -m harness run "$benchmark" --on cluster --results "$results" "$@"
