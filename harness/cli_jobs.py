@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 JobId = Annotated[str | None, typer.Argument(metavar="JOB", help="a job's id [default: the latest]")]
 On = Annotated[str | None, typer.Option("--on", metavar="CLUSTER", help="the cluster's file [default: the job's]")]
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="folder of records and reports here")]
+Places = Annotated[Any, typer.Option("--results", metavar="DIR|URL", parser=place, help="where records lie")]
 NoToken = Annotated[bool, typer.Option("--no-token", help="with `token: none` in the file: go without a token")]
 STOPPING = 60.0
 """Seconds that `stop` waits for the job to end."""
@@ -186,9 +187,7 @@ def fetch(job: JobId = None, results: Results = Path("results")) -> None:
 
 def doctor(
     on: On = None,
-    results: Annotated[
-        Any, typer.Option("--results", metavar="DIR|URL", parser=place, help="where records lie")
-    ] = Path("results"),
+    results: Places = Path("results"),
     no_token: NoToken = False,
     inside: Annotated[bool, typer.Option("--inside", hidden=True, help="in a job: look at each node")] = False,
 ) -> None:
@@ -207,8 +206,7 @@ def doctor(
         return
     from harness.jobs import doctor as looking
 
-    results = on_disk(results)
-    findings = [*looking.here(results)]
+    findings = [*looking.here(results := on_disk(results))]
     for finding in findings:
         typer.echo(str(finding))
     for finding in looking.there(on, results, no_token, _write) if on else ():
