@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.errors import Fault, Paused, UserError
-from harness.launch import engines, scratch
+from harness.launch import engines, pulse, scratch
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for, farewell
@@ -76,6 +76,7 @@ def _run(plan: engines.Plan, target: Target, display: Display, max_concurrent: i
     def run(config: dict[str, Any]) -> None:
         if not target.nodes:
             scratch.occupy(folder)
+            pulse.beat(folder)
         try:
             records = engines.execute(config["try"], target, folder)
         except Paused as paused:  # not a failure, which Tune would start again
@@ -131,6 +132,7 @@ def _watch(display: Display, target: Target, folder: str) -> Any:
     class Watch(tune.Callback):
         def __init__(self, display: Display, target: Target, folder: str) -> None:
             self.display, self.target, self.folder = display, target, folder
+            self.watchdog = pulse.Watchdog(folder)
             self.waiting: set[str] | None = None  # for these, since the run was asked to stop
 
         def __getstate__(self) -> dict[str, Any]:
@@ -150,6 +152,9 @@ def _watch(display: Display, target: Target, folder: str) -> Any:
             self.display.spent(last.get("spent", {}))
 
         def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+            for process in self.watchdog.look():
+                what = f"process {process} has not answered for {self.watchdog.silence:g} s, and was ended"
+                self.display.say(f"warning: {what}: its trial goes on in another from its last checkpoint")
             if not self.target.stopped:
                 return
             running = {trial.trial_id for trial in trials if trial.status == "RUNNING"}
