@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from harness.errors import UserError
@@ -48,7 +48,7 @@ class Variant:
     records: tuple[Record, ...]
     expected: int
 
-    @property
+    @cached_property
     def cell(self) -> str:
         """Name of the cell."""
         return clean(self.settings.get("cell", ""))
