@@ -82,12 +82,15 @@ def write(report: Report, folder: Place, formats: Iterable[str] = FORMATS) -> di
     if any(published(group) for table in report.machines for group in table.groups):
         renders["published"] = ("-published.csv", to_csv.render_published)
     belongs = {"variants": "parquet", "trials": "parquet", "claims": "csv", "published": "csv"}
-    made = {kind: render(report) for kind, (_, render) in renders.items() if belongs.get(kind, kind) in wanted}
+    made = {kind: _bytes(render(report)) for kind, (_, render) in renders.items() if belongs.get(kind, kind) in wanted}
     with files.explained("the report", folder):
-        for kind, found in made.items():
-            data = found if isinstance(found, bytes) else found.encode("utf-8", "replace")
+        for kind, data in made.items():
             files.replace(folder / (name + renders[kind][0]), data)
     return {kind: folder / (name + renders[kind][0]) for kind in made}
+
+
+def _bytes(found: str | bytes) -> bytes:
+    return found if isinstance(found, bytes) else found.encode("utf-8", "replace")
 
 
 def show(console: Console, report: Report) -> None:

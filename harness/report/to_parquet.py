@@ -11,7 +11,7 @@ from harness.report.build import Report
 from harness.report.to_csv import numbers
 from harness.report.words import clean
 
-AT_ONCE = 10_000
+AT_ONCE = 2_000
 """Trials that are turned into columns at a time."""
 
 
