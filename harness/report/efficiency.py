@@ -67,6 +67,7 @@ def efficiency(table: MachineTable, group: TaskGroup | None = None) -> list[Colu
     return [cell, *(setting_column(key) for key in keys), *found]
 
 
+@once
 def bounds(row: Row) -> Counter[str]:
     """Return the floors that bind, with trials."""
     return Counter(clean(r.bound) for r in row.records if r.status == "ok" and r.bound)
@@ -83,7 +84,13 @@ def against(row: Row) -> str:
 
 def ceiling(row: Row, floor: str) -> float:
     """Return the useful tokens per second that one floor would allow, the median over seeds that ended ok."""
-    return median(_ceilings[floor](r) for r in row.records if r.status == "ok" and r.bound)
+    return _ceilings_of(row)[floor]
+
+
+@once
+def _ceilings_of(row: Row) -> dict[str, float]:
+    told = [r for r in row.records if r.status == "ok" and r.bound]
+    return {floor: median(map(allows, told)) for floor, allows in _ceilings.items()}
 
 
 def _per_update(record: Record) -> float:
@@ -118,11 +125,13 @@ def unlike(group: TaskGroup) -> str:
     )
 
 
+@once
 def memory(row: Row) -> float:
     """Return the median peak over the seeds that know theirs."""
     return median(float(r.peak_memory_bytes) for r in row.records if r.status == "ok" and r.peak_memory_bytes)
 
 
+@once
 def _activations(row: Row) -> float:
     return median(float(r.activation_bytes) for r in row.records if r.activation_bytes)
 
