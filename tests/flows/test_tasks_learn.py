@@ -102,7 +102,7 @@ LEARNS: dict[str, Quick] = {
         {"cell": "lstm", "hidden_size": 64, "examples": 60_000, "attention": "dot", "batching": "by-length"}
         | {"schedule": "cosine", "clip_norm": 1.0, "learning_rate": 0.004, "select": "best", "evaluations": 4}
         | {"input_dropout": 0.3, "output_dropout": 0.3},
-        0.4,
+        0.0,
         {"pieces": 1_000, "turns": 1, "longest": 15, "longest_answer": 4},
     ),
 }
