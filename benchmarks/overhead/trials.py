@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 FIRST = 50
 """Records before the count starts: every worker has imported everything by then."""
+KINDS = ("command", "ray", "workers")
 TICK = os.sysconf("SC_CLK_TCK")
 
 BENCHMARK = """\
@@ -48,10 +49,10 @@ class Seen(NamedTuple):
     memory: float
 
 
-def look(root: int, folder: Path) -> Seen | None:
-    """Look at the command and everything it has started; None: it is over."""
-    cpu, parents = {"command": 0.0, "ray": 0.0, "workers": 0.0}, {}
-    found: dict[int, tuple[str, float]] = {}
+def look(root: int, folder: Path, known: dict[int, tuple[str, float]]) -> Seen | None:
+    """Look at the command and everything it has started; None: it is over. `known`: kind and seconds of each
+    process that was ever seen, for those that have ended count too."""
+    parents, found = {}, {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             fields = (path / "stat").read_text().rpartition(")")[2].split()
@@ -60,7 +61,7 @@ def look(root: int, folder: Path) -> Seen | None:
             continue
         pid = int(path.name)
         parents[pid] = int(fields[1])
-        found[pid] = "workers" if kind.startswith(b"ray::") else "ray", sum(map(int, fields[11:15])) / TICK
+        found[pid] = "workers" if kind.startswith(b"ray::") else "ray", sum(map(int, fields[11:13])) / TICK
     if root not in found:
         return None
     for pid, (kind, seconds) in found.items():
@@ -68,7 +69,8 @@ def look(root: int, folder: Path) -> Seen | None:
         while above not in (root, 0, 1) and above in parents:
             above = parents[above]
         if above == root:
-            cpu["command" if pid == root else kind] += seconds
+            known[pid] = "command" if pid == root else kind, seconds
+    cpu = {kind: sum(seconds for own, seconds in known.values() if own == kind) for kind in KINDS}
     status = Path(f"/proc/{root}/status").read_text()
     memory = next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
     return Seen(time.monotonic(), sum(1 for _ in folder.glob("*/*.parquet")), cpu, memory)
@@ -76,16 +78,16 @@ def look(root: int, folder: Path) -> Seen | None:
 
 def watched(command: list[str], folder: Path, seconds: float) -> list[Seen]:
     """Run the command, and look at it every second; stop it after so many."""
-    seen, begin = [], time.monotonic()
+    seen, known, begin = [], dict[int, tuple[str, float]](), time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            if now := look(process.pid, folder):
+            if now := look(process.pid, folder, known):
                 seen.append(now)
             if time.monotonic() - begin > seconds:
                 process.send_signal(signal.SIGINT)
                 begin = float("inf")
             time.sleep(1)
-    return [each for each in seen if each.records >= FIRST]
+    return [each for each in seen if each.records >= FIRST and each.memory]
 
 
 def measure(given: argparse.Namespace, trials: int, on: str) -> list[Seen]:
@@ -129,7 +131,7 @@ def main() -> None:
     print(f"on Ray, {given.at_once} at once, {last.records} trials: {1000 * sum(each.values()):.0f} ms ({told})")
     print(f"added: {1000 * added:.0f} ms of CPU a trial, {added / own:.0%} of these, {added:.1%} of one of a second")
     print(f"wall: {1000 * (last.at - first.at) / count:.0f} ms a trial on {given.at_once} cores")
-    marks = [first, next(mark for mark in seen if mark.records >= 100), last]
+    marks = [first, *[mark for mark in seen if mark.records >= 100][:1], last]
     print("memory of the command: " + ", ".join(f"{mark.memory:.0f} MB at {mark.records} trials" for mark in marks))
 
 
