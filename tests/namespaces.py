@@ -54,6 +54,7 @@ class Network:
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # else they wait for whatever else runs on a busy machine
             "RAY_ADDRESS": f"{self.head.address}:{PORT}", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
