@@ -51,6 +51,7 @@ class Network:
         self.sessions = self.folder / "ray"  # where the head keeps its sockets and logs; workers see a folder of theirs
         self.nodes = [Node(f"{self.id}{i}", f"10.77.0.{i + 1}", self.folder / str(i)) for i in range(workers + 1)]
         self.head, self.workers = self.nodes[0], self.nodes[1:]
+        self.started: list[subprocess.Popen[bytes]] = []
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "RAY_USAGE_STATS_ENABLED": "0",
@@ -77,6 +78,9 @@ class Network:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait(30)
         for node in reversed(self.nodes):
             self.kill(node)
         for node in self.nodes:
@@ -122,10 +126,12 @@ class Network:
     def run(self, node: Node, *command: str, log: Path, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command on a node's network."""
         with open(log, "ab") as out:
-            return subprocess.Popen(
+            started = subprocess.Popen(
                 [*DIES_WITH_US, "ip", "netns", "exec", node.name, *command], stdout=out, stderr=out,
                 env=self.environment | environment, start_new_session=True,
             )  # fmt: skip
+        self.started.append(started)
+        return started
 
     def output(self, node: Node, *command: str) -> str:
         """Run a command on a node's network to its end, and return what it says."""
