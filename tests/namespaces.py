@@ -133,11 +133,6 @@ class Network:
         self.started.append(started)
         return started
 
-    def output(self, node: Node, *command: str) -> str:
-        """Run a command on a node's network to its end, and return what it says."""
-        whole = ["ip", "netns", "exec", node.name, *command]
-        return subprocess.run(whole, env=self.environment, capture_output=True, text=True, check=True).stdout
-
     def up(self, count: int, seconds: float = 60.0) -> None:
         """Wait until the head counts so many nodes."""
         code = "import ray, sys; ray.init(logging_level='error'); print('alive', sum(n['Alive'] for n in ray.nodes()))"
