@@ -180,6 +180,7 @@ def local_ray(cpus: int) -> Iterator[str]:
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
+        "RAY_worker_niceness": "0",  # 15 by default: a trial would wait for whatever else runs here, and be timed so
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
         "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of Tune's own state, which grows with every trial and nobody reads

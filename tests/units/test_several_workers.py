@@ -42,8 +42,8 @@ TRIALS: dict[str, dict[str, Any]] = {
     },
     "written": {"task": {"name": "reversal", "length": 4, **SIZES}, "attention": "dot", "examples": 135},
 }  # fmt: skip
-ONLY_OF_ONE = {"weights_sha256", "activation_bytes", "trial", "trial_id", "communication_share"}
-"""Fields that are not the same by nature: bytes of weights, memory of one process, settings."""
+ONLY_OF_ONE = {"weights_sha256", "activation_bytes", "bytes_per_update", "trial", "trial_id", "communication_share"}
+"""Fields that are not the same by nature: bytes of weights, memory of one process and what it moves, settings."""
 
 
 def trial(kind: str, cell: str, workers: int = 1, **more: Any) -> Trial:
