@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ _LISTED = 10
 
 def loose(folder: Place) -> list[Place]:
     """Return the records that have a file of their own, sorted; whatever else lies there is left out."""
-    if not folder.is_dir():
+    if not (os.path.isdir(folder) if isinstance(folder, Path) else folder.is_dir()):  # no name is too long for isdir
         return []
     names = [name for name in files.names(folder) if name.endswith(SUFFIX) and not name.startswith(".")]
     return [folder / name for name in sorted(names) if name != segments.MARKER]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from harness.errors import Paused, Stopped
+from harness.errors import Fault, Paused, Stopped, UserError
 from harness.objects import Place
 from harness.stop import Stop
 
@@ -30,6 +30,8 @@ def resumable(benchmark: Benchmark, results: Place, nodes: bool = False) -> Iter
     `nodes`: records of each kind of node count, not of this machine alone. The first Ctrl-C or SIGTERM asks the trials
     that run to stop in good order, the second ends at once.
     """
+    if "\0" in str(results):
+        raise UserError(Fault("a path with a null character", "--results", remedy="--results results"))
     stop, why = Stop(str(results.resolve() / benchmark.name / ".stop" / f"{os.getpid()}-{secrets.token_hex(4)}")), ""
     with _signals(stop) as heard:
         try:

@@ -30,10 +30,9 @@ FIRST_SCHEMA = 2
 def paths(folder: Any) -> list[Path]:
     """Return the segments of the folder of a fingerprint, sorted."""
     below = folder / FOLDER
-    try:
-        names = sorted(os.listdir(below))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.isdir(below):  # nor where the name is too long for one: who writes there is told
         return []
+    names = sorted(os.listdir(below))
     return [below / name for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
 
 

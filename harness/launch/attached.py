@@ -103,7 +103,9 @@ def survey(folder: Place) -> list[dict[str, Any]]:
             for node in up
         }
         ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER)
-        return [_answer(node, asked[node["NodeID"]]) for node in up]
+        told = {node["NodeID"]: _answer(node, asked[node["NodeID"]]) for node in up}
+        there = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # one that has gone meanwhile is no fault
+        return [one for node, one in told.items() if node in there]
     finally:
         with suppress(OSError):
             marker.unlink()

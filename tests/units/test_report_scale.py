@@ -101,11 +101,12 @@ def stored(folder: Path, seeds: int, sizes: tuple[int, ...]) -> int:
 
 
 MEASURE = """
-import resource, sys, time
+import re, resource, sys, time
 from harness.cli import main
 started, code = time.perf_counter(), main(["report", sys.argv[1]])
-usage = resource.getrusage(resource.RUSAGE_SELF)
-print("MEASURED", code, time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+usage = resource.getrusage(resource.RUSAGE_SELF)  # its ru_maxrss is that of the process that started this one
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+print("MEASURED", code, time.perf_counter() - started, usage.ru_utime + usage.ru_stime, peak)
 """
 
 
