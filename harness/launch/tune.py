@@ -22,6 +22,7 @@ from harness.launch import engines, pulse, scratch
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for, farewell
+from harness.record import Record
 from harness.search import Study
 from harness.trial import Trial
 
@@ -83,10 +84,7 @@ def _run(plan: engines.Plan, target: Target, display: Display, max_concurrent: i
             print(paused, flush=True)
             tune.report({"ended": []})
         else:
-            ended = [(record.status, record.seconds) for record in records]
-            tune.report(
-                {"ended": ended, "spent": spent.CLOCK.take(outside=True)}
-            )  # by its module: a clock by itself would be copied
+            tune.report(_ended(records))
 
     if plan.members:  # all must be there at the first exchange
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(len(plan.members) + len(plan.known))
@@ -113,6 +111,11 @@ def _run(plan: engines.Plan, target: Target, display: Display, max_concurrent: i
     )
     with heeding(target):
         tuner.fit()
+
+
+def _ended(records: Sequence[Record]) -> dict[str, Any]:
+    """Return what a worker tells of its trials, and what it spent around them."""
+    return {"ended": [(one.status, one.seconds) for one in records], "spent": spent.CLOCK.take(outside=True)}
 
 
 def _room(config: dict[str, Any]) -> Any:
