@@ -1,4 +1,4 @@
-"""What the plan foretells, held against real runs here within 25 %: one and two trials at once, one and two workers."""
+"""What the plan foretells, held against real runs here within 25 %: one and two trials at once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def deviation(folder: Path, workers: int, at_once: int) -> float:
     return took / planned - 1
 
 
-@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (1, 2), (2, 1)])
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (1, 2)])
 def test_the_plan_holds(workers, at_once, tmp_path):
     (tmp_path / "how-long.yaml").write_text(BENCHMARK)
     found: list[float] = []
