@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import spec, spent, store
 from harness.errors import Fault, UserError
+from harness.objects import on_disk
 from harness.overview import aligned
 from harness.record import Record, reads
 from harness.report import spending
@@ -47,7 +48,7 @@ def _commands(folder: Path, records: Sequence[Record]) -> Iterator[str]:
     """Yield a line for each command whose account is there; one that was killed left none."""
     known = {record.trial_id: spending.of_record(record) for record in records}
     table = [["command", "wall s", "slots", "trials", "in trials", "imports", "store", "log", "idle", "goodput"]]
-    for path, account in spent.commands(folder):
+    for path, account in spent.commands(on_disk(folder)):
         own = [known[one] for one in account["trials"] if one in known]
         if not own:
             continue

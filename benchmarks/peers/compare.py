@@ -226,7 +226,7 @@ def main() -> int:
         "trial": lambda at: one_trial(at, middle, given.rounds, "LSTM, 128 units, batches of 32, 64 steps"),
         "small": lambda at: one_trial(at, small, given.rounds, "LSTM, 16 units, batches of 8, 64 steps"),
         "words": lambda at: words(at, given.rounds),
-        "sweep": lambda at: sweep(at, second, given.trials, max(1, given.rounds // 2)),
+        "sweep": lambda at: sweep(at, second, given.trials, given.rounds),
     }
     sound = True
     for name in asked:

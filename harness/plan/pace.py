@@ -41,13 +41,16 @@ class Pace:
 
     def longer(self, other: Trial, measured: Trial) -> Pace:
         """Return the pace of a trial that was not measured, in proportion to the forecast from shapes."""
-        ratio = cost.estimate(other).seconds / cost.estimate(measured).seconds
-        return replace(self, start=self.start * ratio, update=self.seconds_of_updates * ratio, updates=1)
-
-    @property
-    def seconds_of_updates(self) -> float:
-        """Of all updates together."""
-        return self.updates * self.update
+        there = cost.estimate(other)
+        ratio = there.seconds / cost.estimate(measured).seconds
+        return replace(
+            self,
+            start=self.start * ratio,
+            update=self.updates * self.update * ratio / there.updates,
+            evaluation=self.evaluation * ratio,
+            updates=there.updates,  # each of them has its all-reduce
+            parameters=cost.parameters(other),
+        )
 
 
 def shape(trial: Trial) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness import cost
 from harness.errors import UserError
 from harness.jobs.cluster import Cluster, Node
 from harness.plan import build, told
@@ -95,6 +96,13 @@ def test_one_at_a_time_is_not_slowed_by_others():
     one, both = (option(1, measured, Farm(1, 2), most=most) for most in (1, 2))
     assert one.seconds == pytest.approx(10 + 4 * (2.0 + 0.1), rel=0.01)
     assert both.seconds == pytest.approx(10 + 2 * (2.0 * 1.2 + 0.1), rel=0.05)
+
+
+def test_a_trial_that_was_not_measured_is_as_long_as_its_shapes_say_and_has_its_own_updates():
+    other = TRIAL.model_copy(update={"hidden_size": 128, "examples": 4000})
+    found, (a, b) = PACE.longer(other, TRIAL), (cost.estimate(one) for one in (other, TRIAL))
+    assert found.seconds == pytest.approx(PACE.seconds * a.seconds / b.seconds)
+    assert found.updates == a.updates != PACE.updates and found.parameters == cost.parameters(other)
 
 
 def test_what_changes_no_time_is_one_kind():
