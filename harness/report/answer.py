@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from harness.report import scaling
 from harness.report.compared import Compared, compare
 from harness.report.once import once
 from harness.report.table import MachineTable, TaskGroup
@@ -33,6 +34,13 @@ def answers(table: MachineTable) -> list[Answer]:
 
 
 def _answer(group: TaskGroup) -> Answer:
+    found, faster = _ranked(group), scaling.told(group.rows)
+    if faster and group.differing == [scaling.WORKERS]:  # what was asked: workers change no score
+        return Answer(group.name, faster, f"{found.lead[0].upper()}{found.lead[1:]} {found.rest}")
+    return Answer(found.task, found.lead, " ".join(filter(None, (found.rest, faster[:1].upper() + faster[1:]))))
+
+
+def _ranked(group: TaskGroup) -> Answer:
     best = group.rows[0]
     title, form = group.metric.title, group.metric.format
     if not math.isfinite(best.score.center):

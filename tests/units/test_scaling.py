@@ -11,9 +11,13 @@ from harness.trial import Trial
 RATES = {1: 1_000.0, 2: 1_700.0, 4: 2_400.0}
 
 
-def measured(workers: int, **more: object) -> Record:
+def measured(workers: int, rate: float = 1.0, **more: object) -> Record:
     trial = Trial(task=ADDING, cell={"name": "lstm"}, examples=100, workers=workers, **more)
-    times = {"tokens_per_second": RATES[workers], "train_seconds": 10.0, "communication_seconds": float(workers - 1)}
+    times = {
+        "tokens_per_second": rate * RATES[workers],
+        "train_seconds": 10.0,
+        "communication_seconds": float(workers - 1),
+    }
     return record(trial, **times)
 
 
@@ -35,3 +39,13 @@ def test_other_settings_are_no_measure() -> None:
 def test_a_table_of_single_workers_says_nothing_of_it() -> None:
     (row,) = rows_of([measured(1)])
     assert "speedup" not in row and "communication" not in told([measured(1)], None)["md"]
+
+
+def test_the_answer_says_how_much_faster_with_its_interval_of_ratios_on_the_same_seeds() -> None:
+    rates = (1.0, 10.0, 3.0)  # between seeds they differ more than by workers: only pairs tell
+    made = [measured(n, rate, seed=seed) for n in (1, 2) for seed, rate in enumerate(rates)]
+    off = zip(made[3:], (0.9, 1.0, 1.1), strict=True)
+    made[3:] = [r.replace(tokens_per_second=r.tokens_per_second * factor) for r, factor in off]
+    (row,) = [row for row in rows_of(made) if row["workers"] == "2"]
+    assert float(row["speedup"]) == pytest.approx(1.7)
+    assert "is 1.70 [1.53, 1.87] times as fast" in " ".join(told(made, None)["md"].split())
