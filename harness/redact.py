@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 HIDDEN = "***"
@@ -25,19 +25,32 @@ _KEYS = re.compile(
 
 def text(words: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return the words with every secret in them hidden."""
-    values = [value for name, value in environment.items() if _NAMED.search(name) and len(value) >= SHORTEST]
-    for value in sorted(values, key=len, reverse=True):
-        words = words.replace(value, HIDDEN)
-    return _KEYS.sub(HIDDEN, words)
+    return _hidden(words, _secrets(environment))
 
 
 def setting(value: Any, environment: Mapping[str, str] = os.environ) -> Any:
     """Return plain data with secrets hidden, and of each path or address only its last name: folders tell of people."""
+    return _setting(value, _secrets(environment))
+
+
+def _secrets(environment: Mapping[str, str]) -> list[str]:
+    """Return the values to hide, the longest first."""
+    values = [value for name, value in environment.items() if len(value) >= SHORTEST and _NAMED.search(name)]
+    return sorted(values, key=len, reverse=True)
+
+
+def _hidden(words: str, secrets: Sequence[str]) -> str:
+    for value in secrets:
+        words = words.replace(value, HIDDEN)
+    return _KEYS.sub(HIDDEN, words)
+
+
+def _setting(value: Any, secrets: Sequence[str]) -> Any:
     if isinstance(value, dict):
-        return {key: setting(each, environment) for key, each in value.items()}
+        return {key: _setting(each, secrets) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [setting(each, environment) for each in value]
+        return [_setting(each, secrets) for each in value]
     if not isinstance(value, str):
         return value
-    parts = re.split(r"[/\\]", text(value, environment).split("?")[0].rstrip("/\\"))
+    parts = re.split(r"[/\\]", _hidden(value, secrets).split("?")[0].rstrip("/\\"))
     return parts[0] if len(parts) == 1 else f"…/{parts[-1]}"

@@ -28,16 +28,17 @@ class Digits(Task):
 
     def load(self, split, seed):
         import numpy as np
-        from sklearn.datasets import load_digits
 
-        images, labels = load_digits(return_X_y=True)
+        from harness.data.read_handwritten import handwritten
+
+        images, labels = handwritten()
         order = np.random.default_rng(0).permutation(len(images))
         part = {"train": order[:TRAIN], "valid": order[TRAIN : TRAIN + VALID], "test": order[TRAIN + VALID :]}[split]
         inputs = (images[part] / 16).astype(np.float32).reshape(len(part), self.steps, -1)
         if self.shuffled:
             places = np.random.default_rng([1, len(part)]).random(inputs.shape[:2]).argsort(1)
             inputs = np.take_along_axis(inputs, places[:, :, None], 1)
-        return Examples(inputs, labels[part].astype(np.int64), np.full(len(part), self.steps))
+        return Examples(inputs, labels[part], np.full(len(part), self.steps))
 
     def floor(self):
         import numpy as np

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from harness.data import sources
 from harness.data.prepared import Content
+from harness.data.read_handwritten import handwritten
 from harness.data.read_idx import array
 from harness.data.read_images import own_pictures, pictures_of, shown, write_grid
 from harness.errors import Fault, UserError
@@ -70,9 +71,7 @@ class ImageGeneration(PreparedTask):
             held = HELD_OUT
             known, test = (array(sources.read(*file.split("/")), file) >= 128 for file in self.sets["mnist"])
         else:
-            from sklearn.datasets import load_digits
-
-            drawn = load_digits().images >= 8  # of 16
+            drawn = handwritten()[0] >= 8  # of 16
             drawn = drawn[np.random.default_rng(0).permutation(len(drawn))]
             known, test = np.split(drawn, [DIGITS_TRAIN + DIGITS_VALID])
             held = DIGITS_VALID

@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 
 from harness import samples
 from harness.data import read_idx, sources
+from harness.data.read_handwritten import handwritten
 from harness.data.read_images import own_pictures, pictures_of, write_grid
 from harness.engine import run_trial
 from harness.errors import UserError
@@ -69,6 +70,13 @@ def test_mnist_is_thresholded_at_half_and_its_last_ten_thousand_validate():
     for split, part in zip(SPLITS, parts, strict=True):
         assert np.array_equal(task.load(split, 0).targets, part > 127)
     assert ImageGeneration(data="mnist", order="pixels").shape.steps == 784
+
+
+def test_the_digits_are_read_as_scikit_learn_reads_them():
+    images, classes = handwritten()
+    theirs = load_digits()
+    assert np.array_equal(images, theirs.images) and np.array_equal(classes, theirs.target)
+    assert handwritten()[0] is images and not images.flags.writeable and not classes.flags.writeable
 
 
 def test_digits_are_each_in_one_split():
