@@ -24,14 +24,14 @@ PHASES = {
     "train": "updates, and what Lightning does around them",
     "evaluate": "validation and test splits, and a few samples",
     "probe": "looks at what was trained: exponents, truncation bias",
-    "calibrate": "what the machine can do at best, once in a process",
+    "calibrate": "what the machine can do at best, once a command, and the wait for who measures it",
     "checkpoint": "write one",
     "store": "weights and record, claimed, synced, read back",
     "log": "the W&B run",
     "rest": "what is left of the trial",
 }
-OUTSIDE = ("imports", "store", "log")
-"""Phases that are no part of a record: it is written before they are over."""
+OUTSIDE = ("imports", "calibrate", "store", "log")
+"""Phases that are no part of a record: they serve many trials, or it is written before they are over."""
 SUFFIX = ".spent.json"
 
 

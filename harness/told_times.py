@@ -12,7 +12,7 @@ from harness.overview import aligned
 from harness.record import Record, reads
 from harness.report import spending
 from harness.report.words import plural
-from harness.spent import PHASES
+from harness.spent import OUTSIDE, PHASES
 
 
 def told(file: str, overrides: Sequence[str], results: Path) -> Iterator[str]:
@@ -47,7 +47,7 @@ def _trials(rows: Sequence[spending.Row]) -> Iterator[str]:
 def _commands(folder: Path, records: Sequence[Record]) -> Iterator[str]:
     """Yield a line for each command whose account is there; one that was killed left none."""
     known = {record.trial_id: spending.of_record(record) for record in records}
-    table = [["command", "wall s", "slots", "trials", "in trials", "imports", "store", "log", "idle", "goodput"]]
+    table = [["command", "wall s", "slots", "trials", "in trials", *OUTSIDE, "idle", "goodput"]]
     for path, account in spent.commands(on_disk(folder)):
         own = [known[one] for one in account["trials"] if one in known]
         if not own:
@@ -55,7 +55,7 @@ def _commands(folder: Path, records: Sequence[Record]) -> Iterator[str]:
         seconds, updates = sum(sum(one.values()) for one in own), sum(one[spending.UPDATES] for one in own)
         found = spending.command(account, seconds, updates)
         slots = found["wall"] * found["slots"]
-        shares = [f"{100 * found[name] / slots:.1f} %" for name in ("trials", "imports", "store", "log", "idle")]
+        shares = [f"{100 * found[name] / slots:.1f} %" for name in ("trials", *OUTSIDE, "idle")]
         goodput = f"{100 * found['goodput']:.1f} %"
         name = path.name.removesuffix(spent.SUFFIX)
         table.append([name, f"{found['wall']:.1f}", f"{found['slots']}", f"{len(own)}", *shares, goodput])

@@ -19,7 +19,7 @@ LEVELS = {
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
     3: "workers controlled clocked module probes samples tracking upload snapshot checkpoint keeper guided changing "
-    "efficiency",
+    "efficiency limits",
     # a probe watches the module, and the module knows no probe
     4: "engine pack",
     5: "launch",
@@ -41,7 +41,7 @@ MOST_TEST_LINES = 375
 LONG_FUNCTIONS = {"harness/report/columns.py:columns": "the columns of the table, one after another"}
 NAMES_A_VARIANT = {
     "harness/cost.py": "its keys are the names of torch's fused kernels, as a cell's `fused` gives them",
-    "harness/efficiency.py": "times a layer of torch's own, the quickest way to take a step",
+    "harness/limits.py": "times a layer of torch's own, the quickest way to take a step",
     "harness/models/kernel.py": "recognises torch's own operations by their names",
     "harness/pack/kernels.py": "its keys are the names of torch's fused kernels, as in cost.py",
 }

@@ -109,10 +109,12 @@ def train_and_store(
     Of several `workers` the first one has the claim and stores; what the record of another would say is returned.
     """
     with CLOCK.on("imports"):
+        from harness import limits
         from harness.engine import run_trial
 
     if workers is not None and workers.rank:
         return run_trial(trial, target.benchmark, workers=workers)
+    limits.prepare(trial.threads, trial.precision, target.scratch)
     keep = partial(store.write_weights, name or trial.id) if target.weights else None
     record = run_trial(trial, target.benchmark, keep, _keeper(trial, target, made), workers)
     return _store(record.replace(trial_id=name or trial.id), target, store)
@@ -141,6 +143,7 @@ def execute_pack(trials: Sequence[Trial], target: Target) -> list[Record]:
 
 def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
     with CLOCK.on("imports"):
+        from harness import limits
         from harness.pack.run import run_pack
 
     def finished(trial: Trial, record: Record, trained: bytes) -> None:
@@ -151,6 +154,7 @@ def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
             mirror([stored], on_disk(target.folder))
 
     if trials:
+        limits.prepare(trials[0].threads, trials[0].precision, target.scratch)
         run_pack(trials, target.benchmark, [_keeper(trial, target) for trial in trials], finished)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness import machine
 from harness.objects import Place, place
@@ -28,6 +28,13 @@ class Target:
     search: str = ""  # digest of the search that decides on trials
     notes: Mapping[str, str] = field(default_factory=dict)  # trial id -> what its record says of its search
     shared: str = ""  # on a cluster: a folder that every node must see
+    scratch: str = ""  # of a local Ray: a folder that all its processes have while it lasts
+
+    def within(self, scratch: str) -> Target:
+        """Return the same on a Ray that has this scratch folder."""
+        if self.nodes:
+            return replace(self, shared="" if self.objects else scratch)
+        return replace(self, scratch=scratch)
 
     @property
     def stopped(self) -> bool:

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -47,7 +46,7 @@ def launch(
         os.environ.setdefault(name, value)
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(silence)
     with _place(trials, target, display, max_concurrent) as (folder, room):
-        target = replace(target, shared=folder if target.nodes and not target.objects else "")
+        target = target.within(folder)
         with heeding(target):
             _Queue(trials, target, folder, silence).run(display, min(room, max_concurrent))
     if target.stopped and {trial.id for trial in trials} - target.stored():

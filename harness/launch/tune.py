@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from harness import spent
@@ -48,7 +47,7 @@ def launch(
     threads = max(trial.threads for trial in trials)
     place = attached(target.folder, threads, target.stop, farewell(trials, target, display)) if target.nodes else None
     with place or local_ray(cpus or max_concurrent * threads) as folder:
-        target = replace(target, shared=folder if target.nodes and not target.objects else "")
+        target = target.within(folder)
         whole = plan = engines.plan(packs, studies, target)
         left = packs
         while left and not target.stopped:

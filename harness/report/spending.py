@@ -37,7 +37,8 @@ class Row:
 
 
 def of_record(record: Record) -> dict[str, float]:
-    """Return the seconds of a trial by phase: they add up to those of its record, and what calibration took."""
+    """Return the seconds of a trial by phase: they add up to those of its record, and what calibration took, where it
+    was counted with them."""
     found = dict(zip(record.spent_names, record.spent_seconds, strict=True))
     train = found.pop("train", 0.0) or (record.train_seconds if record.train_seconds == record.train_seconds else 0.0)
     parts = dict.fromkeys(WITHIN, 0.0)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from wandb_file import read as read_wandb
 
+from harness import spent
 from harness.record import Record
 from harness.store import open_folder
 
@@ -100,6 +101,15 @@ def test_this_process_and_ray_give_the_same_records(finished: Path, tmp_path: Pa
     done = harness("run", finished / "tiny.yaml", "--on", "inline", "--wandb", "off", "--results", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert same(records(tmp_path), records(finished / "results"))
+
+
+def test_what_the_machine_can_do_is_measured_once_in_a_command(finished: Path) -> None:
+    """By one of the workers, before its first trial; it is no part of any record."""
+    found = records(finished / "results").values()
+    assert len({(r.limits_measured, r.limit_flops_per_second) for r in found}) == 1
+    ((_, account),) = spent.commands(finished / "results" / "tiny")
+    assert account["spent"]["calibrate"] > 0
+    assert not any("calibrate" in record.spent_names for record in found)
 
 
 def test_chatter_goes_to_a_log_whose_path_is_shown(finished: Path) -> None:

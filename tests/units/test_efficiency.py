@@ -9,7 +9,7 @@ import torch
 from report_records import DIGITS, LIMITS, realistic, record, rows_of, told
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness import cost, efficiency, spec
+from harness import cost, files, limits, machine, spec
 from harness.engine import run_trial
 from harness.errors import UserError
 from harness.models.build import build_model
@@ -77,13 +77,43 @@ def test_a_scan_takes_a_logarithm_of_the_steps_and_a_cell_without_state_one() ->
 
 def test_the_limits_are_measured_once_and_leave_no_trace() -> None:
     state, threads, grad = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled()
-    first = efficiency.limits(1, "float32")
-    assert efficiency.limits(1, "float32") is first
+    limits.prepare(1, "float32")
+    first = limits.known(1, "float32")
+    assert limits.known(1, "float32") is first
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
     assert torch.is_grad_enabled() == grad
     assert first.flops_per_second > 1e8 and all(rate > 1e7 for rate in first.copies.values())
     assert 0 < first.fused <= first.loop < 1e-2
     assert first.measured.endswith("+00:00")
+
+
+MEASURE = """
+    import json, sys
+    from dataclasses import asdict
+    from harness import limits
+    limits.prepare(1, "float32", {folder!r})
+    print(json.dumps(asdict(limits.known(1, "float32"))))
+"""
+
+
+def test_one_process_of_a_command_measures_and_the_others_find_it(tmp_path, run_python) -> None:
+    running = [run_python(MEASURE.format(folder=str(tmp_path))) for _ in range(3)]
+    told = [process.communicate(timeout=120)[0] for process in running]
+    assert told[0] and len(set(told)) == 1, "all have what one of them has measured, to the last bit"
+    assert len(list((tmp_path / "limits").glob("*.json"))) == 1
+
+
+def test_who_measures_keeps_nobody_from_training(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "_known", {})
+    lock = tmp_path / "limits" / f"{machine.fingerprint()}-1-float64.lock"
+    held = files.acquire(lock)
+    limits.prepare(1, "float64", str(tmp_path))
+    assert not limits._known, "another process is at it"
+    files.release(lock, held)
+    found = limits.known(1, "float64")
+    assert limits._read(lock.with_suffix(".json")) == found, "it has gone without a result, as when it was killed"
+    limits.prepare(1, "float32", str(tmp_path / "removed" / "meanwhile"))
+    assert limits.known(1, "float32").flops_per_second > found.flops_per_second / 100
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "feedforward", "mingru"])
