@@ -20,6 +20,9 @@ from harness.tasks._prepared import PreparedTask
 # Before torch is imported, here or in a child. Threads that spin for a core which another process holds are slow: on
 # two busy cores test_lyapunov, test_free_running and test_encoder_decoder took 121 s with two threads, 30 s with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Programs of a GPU run in Triton's interpreter where there is none; before Triton is imported, which torch may do.
+if not machine.gpu_names():
+    os.environ["TRITON_INTERPRET"] = "1"
 ROOT = Path(__file__).parents[1]
 # A real head needs the extra `cluster`, which `make install` does not bring; where it is, its test is collected.
 collect_ignore = [] if find_spec("aiohttp_cors") else ["flows/test_real_job.py"]

@@ -44,6 +44,8 @@ NAMES_A_VARIANT = {
     "harness/limits.py": "times a layer of torch's own, the quickest way to take a step",
     "harness/models/kernel.py": "recognises torch's own operations by their names",
     "harness/pack/kernels.py": "its keys are the names of torch's fused kernels, as in cost.py",
+    "harness/pack/on_chip_gated.py": "one program for each of those",
+    "harness/pack/on_gpu.py": "its keys are the same",
 }
 
 MODULES = sorted((ROOT / "harness").rglob("*.py"))

@@ -1,8 +1,8 @@
 """How much faster trials of one shape train packed than one by one: measured here, once, and remembered.
 
 Both make whole updates, optimiser included, on random batches of the shape, interleaved A B A B in one process, so that
-what else runs on the machine slows both; where a trial has one thread, in time of the CPU. The median of the ratios
-counts.
+what else runs on the machine slows both; where a trial has one thread, in time of the CPU; on a GPU by the wall clock,
+all that was launched included. The median of the ratios counts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from harness.module import RecurrentModule
 from harness.pack.plan import shape_of
 from harness.pack.stacked import Stacked
 from harness.trial import Trial
+from harness.workers import Workers
 
 ROUNDS, SECONDS = 12, 1.0
 """At most so many rounds of a measurement, and no new one after so long."""
@@ -73,16 +74,15 @@ class Measured:
         return [a / b for a, b in zip(self.alone, self.packed, strict=True)]
 
 
-def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECONDS) -> Measured:
+def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECONDS, device: str = "cpu") -> Measured:
     """Make updates both ways, interleaved; the first round, which warms up, is left out."""
-    trial = trial.normalised()
-    found = Measured()
+    trial, found, workers = trial.normalised(), Measured(), Workers(device=device)
     with controlled(trial):
-        one = _module(trial)
-        optimizer, modules = one.configure_optimizers(), [_module(trial) for _ in range(size)]
+        one = _module(trial, workers)
+        optimizer, modules = one.configure_optimizers(), [_module(trial, workers) for _ in range(size)]
         stacked = Stacked(modules, [module.configure_optimizers() for module in modules])
-        batches, begin = [_batch(trial, k) for k in range(size)], time.perf_counter()
-        clock = time.process_time if trial.threads == 1 else time.perf_counter
+        batches = [one.transfer_batch_to_device(_batch(trial, k), workers.device, 0) for k in range(size)]
+        clock, begin = _clock(trial, device), time.perf_counter()
         while not found.packed or (len(found.packed) <= rounds and time.perf_counter() - begin < seconds):
             marks = [clock()]
             few = _alone(one, optimizer, batches)
@@ -95,8 +95,18 @@ def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECO
     return Measured(found.alone[begin_at:], found.packed[begin_at:])
 
 
-def _module(trial: Trial) -> RecurrentModule:
-    return RecurrentModule(trial, trial.build_task(), trial.build_cell())
+def _clock(trial: Trial, device: str) -> Callable[[], float]:
+    def after_all() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    if device != "cpu":
+        return after_all
+    return time.process_time if trial.threads == 1 else time.perf_counter
+
+
+def _module(trial: Trial, workers: Workers) -> RecurrentModule:
+    return RecurrentModule(trial, trial.build_task(), trial.build_cell(), workers).to(workers.device)
 
 
 def _alone(module: RecurrentModule, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> int:

@@ -18,16 +18,19 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from harness.cells.base import State
+
 grad_of_tanh = torch.ops.aten.tanh_backward.grad_input
 grad_of_relu = torch.ops.aten.threshold_backward.grad_input
 grad_of_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
 
 
 class Loop(NamedTuple):
-    """`run(wx_KTBG, h_KBH before the first step, weight_hh_KGH, bias_hh_KG) -> outputs (T, K, B, H)`. `folds`: the
-    recurrent bias is added to wx beforehand, for it stands beside the input's in every gate, and is given as None."""
+    """`run(wx_KTBG, state before the first step, weight_hh_KGH, bias_hh_KG) -> (outputs (T, K, B, H), the states beside
+    h after the last step)`. `folds`: the recurrent bias is added to wx beforehand, for it stands beside the input's in
+    every gate, and is given as None."""
 
-    run: Callable[..., Tensor]
+    run: Callable[..., tuple[Tensor, State]]
     folds: bool
 
 
@@ -125,13 +128,17 @@ class _Gated(Function):
         return torch.cat([pre_KTBG[..., :two], pre_n_KTBH], -1), arrives, of_weight, of_bias
 
 
-def _simple(rectified: bool) -> Callable[..., Tensor]:
-    return lambda wx_KTBH, h_KBH, weight_KHH, _: _Simple.apply(wx_KTBH, h_KBH, weight_KHH, rectified)
+def _simple(rectified: bool) -> Callable[..., tuple[Tensor, State]]:
+    return lambda wx_KTBH, state, weight_KHH, _: (_Simple.apply(wx_KTBH, *state, weight_KHH, rectified), ())
+
+
+def _gated(wx_KTBG: Tensor, state: State, weight_KGH: Tensor, bias_KG: Tensor) -> tuple[Tensor, State]:
+    return _Gated.apply(wx_KTBG, *state, weight_KGH, bias_KG), ()
 
 
 LOOPS = {
     "rnn_tanh": Loop(_simple(rectified=False), folds=True),
     "rnn_relu": Loop(_simple(rectified=True), folds=True),
-    "gru": Loop(_Gated.apply, folds=False),
+    "gru": Loop(_gated, folds=False),
 }
 """By the name of torch's fused function of the same mathematics."""

@@ -17,12 +17,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.cells.base import Kernel, State
+from harness.errors import Fault, UserError
 from harness.models.layer import Layer, Mark
 from harness.models.sequence import SequenceModel
-from harness.pack.kernels import LOOPS
+from harness.pack.kernels import LOOPS, Loop
 
 Weights = dict[str, Tensor]
 """Name of a parameter, as in one trial's model, to (K, *its shape)."""
+
+
+def loop_of(layer: Layer, device: torch.device, dtype: torch.dtype) -> Loop | None:
+    """Return what makes all steps of a layer at once on this device; None: they are made one by one, by autograd."""
+    if layer.kernel != "fused":
+        return None
+    if device.type == "cuda":
+        try:
+            from harness.pack import on_gpu
+        except ModuleNotFoundError as error:
+            need = "packed trials on a GPU run in Triton, which is not installed"
+            raise UserError(Fault(need, remedy="pip install 'rnn-harness[gpu]'")) from error
+        if on_gpu.fits(layer.cell.gates, layer.hidden, dtype, on_gpu.room(device)):
+            return on_gpu.LOOPS.get(str(layer.cell.fused))
+    return LOOPS.get(str(layer.cell.fused))
 
 
 class PackedLayer(nn.Module):
@@ -32,7 +48,7 @@ class PackedLayer(nn.Module):
         super().__init__()
         self.cell, self.hidden, self.weights = layer.cell, layer.hidden, weights
         self.kernel: Kernel = "loop"
-        self.loop = LOOPS.get(str(layer.cell.fused)) if layer.kernel == "fused" else None
+        self.loop = loop_of(layer, weights["weight_ih"].device, weights["weight_ih"].dtype)
 
     def zero_state(self, rows: int) -> State:
         """Return the state before the first step: zeros, one (N, H) per state of the cell."""
@@ -67,9 +83,9 @@ class PackedLayer(nn.Module):
         begin = tuple(s.unflatten(0, (trials, -1)) for s in state)
         if self.loop:
             recurrent = None if self.loop.folds else self.weights["bias_hh"]
-            out_TKBH = self.loop.run(wx_KTBG, begin[0], self.weights["weight_hh"], recurrent)
-            return out_TKBH.flatten(1, 2).transpose(0, 1), ()
-        out_TKBH, others = self._steps(wx_KTBG, begin)
+            out_TKBH, others = self.loop.run(wx_KTBG, begin, self.weights["weight_hh"], recurrent)
+        else:
+            out_TKBH, others = self._steps(wx_KTBG, begin)
         return out_TKBH.flatten(1, 2).transpose(0, 1), tuple(s.flatten(0, 1) for s in others)
 
     def _steps(self, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:

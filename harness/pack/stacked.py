@@ -92,7 +92,7 @@ class Stacked:
     def _steps(self, k: int) -> Tensor:
         state = self.optimizers[k].state
         counts = [state[w]["step"] for _, w in self.modules[k].named_weights if "step" in state.get(w, {})]
-        return counts[0].clone() if counts else torch.tensor(0.0)
+        return counts[0].clone() if counts else torch.zeros((), device=self.weights_KN.device)
 
     def _share(self) -> None:
         """Make each trial's own tensors views."""

@@ -26,7 +26,9 @@ def drawn(name: str) -> list[torch.Tensor]:
 def looped(name: str, wx: torch.Tensor, h: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """As a layer runs it."""
     loop = LOOPS[name]
-    return loop.run(wx + bias[:, None, None], h, weight, None) if loop.folds else loop.run(wx, h, weight, bias)
+    return (loop.run(wx + bias[:, None, None], (h,), weight, None) if loop.folds else loop.run(wx, (h,), weight, bias))[
+        0
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
