@@ -119,6 +119,9 @@ def run(
         float | None, typer.Option(min=0, metavar="S", help="between two checkpoints of a trial [default: 20 or more]")
     ] = None,
     pack: Annotated[str, typer.Option(metavar="auto|off|K", help="train K trials of one shape as one program")] = "off",
+    gpus: Annotated[
+        float, typer.Option("--gpus-per-trial", metavar="F", help="share of a GPU for each trial [default: CPUs]")
+    ] = 0.0,
 ) -> None:
     """Run the trials of a benchmark that are not stored yet, and write the report."""
     from harness import spec
@@ -128,8 +131,8 @@ def run(
 
     from harness import launch, store
 
-    with resumable(benchmark, results, on is Where.cluster) as stop:
-        console, how = Console(), (weights, checkpoint_seconds, stop, pack)
+    with resumable(benchmark, results, on is Where.cluster, gpus) as stop:
+        console, how = Console(), (weights, checkpoint_seconds, stop, pack, gpus)
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.asked(records))

@@ -7,7 +7,6 @@ Exit codes tell the truth: 0 where the job SUCCEEDED and never else; the code of
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -39,15 +38,18 @@ def submit(
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="as of `harness run`")] = [],  # noqa: B006
     max_concurrent: Annotated[int | None, typer.Option("--max-concurrent", min=1, metavar="N")] = None,
     pack: Annotated[str, typer.Option(metavar="auto|off|K", help="as of `harness run`")] = "off",
+    gpus: Annotated[float, typer.Option("--gpus-per-trial", metavar="F", help="as of `harness run`")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would go; send nothing")] = False,
     results: Results = Path("results"),
     no_token: NoToken = False,
 ) -> None:
     """Submit a benchmark to a Ray cluster as a job; what is uploaded is shown before it goes."""
+    from harness.launch.gpus import OPTION
     from harness.pack.plan import asked
 
     options = ["--max-concurrent", str(max_concurrent)] if max_concurrent else []
     options += ["--pack", pack] if asked(pack) != 1 else []
+    options += [OPTION, f"{gpus:g}"] if gpus else []
     _submit(_planned(file, on, set_, options), results, no_token, dry_run)
 
 
@@ -96,11 +98,9 @@ def status(
     no_token: NoToken = False,
 ) -> None:
     """Say how a job is; with --on alone, every job of that cluster. Exit 0 only if it succeeded."""
-    from harness.jobs import client
+    from harness.jobs import client, cluster
 
     if job is None and on is not None and not follow:
-        from harness.jobs import cluster
-
         found = cluster.read(on)
         for one in client.every(client.connect(found, no_token), found):
             typer.echo(_sentence(one))
@@ -225,8 +225,7 @@ def _followed(ray: Any, there: Cluster, job: str) -> Job:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    print(text, end="", flush=True)
 
 
 def _sentence(job: Job) -> str:

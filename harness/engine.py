@@ -71,7 +71,7 @@ def run_trial(
     assert trial.workers == workers.count, f"a trial of {trial.workers} workers, run by {workers.count}"
     memory_used = efficiency.Memory()
     CLOCK.take(outside=False)  # what was before is no part of this trial
-    record, trained = blank(trial, benchmark), b""
+    record, trained = blank(trial, benchmark, workers), b""
     try:
         try:
             fields, module = _observe(trial, keeper, workers)
@@ -99,13 +99,15 @@ def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency
     """Return a record with what is known once its trial has ended: time, attempts, memory, and what was possible."""
     record = record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
     record = record.replace(peak_memory_bytes=memory_used.peak())
-    record = record.replace(**efficiency.observed(trial, record)) if record.status == "ok" else record
+    if record.status == "ok" and record.device == "cpu":  # the floors that are measured are a CPU's
+        record = record.replace(**efficiency.observed(trial, record))
     spent = CLOCK.take(outside=False)
     return record.replace(spent_names=[*spent], spent_seconds=[*spent.values()])
 
 
-def blank(trial: Trial, benchmark: str) -> Record:
+def blank(trial: Trial, benchmark: str, workers: Workers | None = None) -> Record:
     """What is known of a trial before it has run, with the status of one that has failed."""
+    workers = workers or Workers()
     metric = METRICS[trial.build_task().metric]
     return Record(
         trial_id=trial.id,
@@ -117,7 +119,8 @@ def blank(trial: Trial, benchmark: str) -> Record:
         status="failed",
         metric=metric.name,
         higher_is_better=metric.better == "higher",
-        fingerprint=machine.fingerprint(),
+        fingerprint=machine.fingerprint(workers.device.type),
+        device=workers.hardware,
         machine=json.dumps(machine.facts(), sort_keys=True),
         git_commit=machine.git_commit(),
     )

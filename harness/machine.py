@@ -56,12 +56,13 @@ def facts() -> dict[str, Any]:
 
 
 @cache
-def fingerprint() -> str:
-    """Return a readable name and a hash of all that can change a number: `epyc-2c-3f9a2c1b`."""
-    return fingerprint_of(facts())
+def fingerprint(device: str = "cpu") -> str:
+    """Return a readable name and a hash of all that can change a number: `epyc-2c-3f9a2c1b`. `device`: the kind that
+    trials train on, of which "cpu" has the name that it always had."""
+    return fingerprint_of(facts(), device)
 
 
-def fingerprint_of(known: dict[str, Any]) -> str:
+def fingerprint_of(known: dict[str, Any], device: str = "cpu") -> str:
     """Return the fingerprint of `facts()`. Versions that only orchestrate or draw (ray, wandb) are left out."""
     packages = known["packages"]
     decisive = {
@@ -72,10 +73,12 @@ def fingerprint_of(known: dict[str, Any]) -> str:
         "lightning": packages["pytorch-lightning"],
         "protocol": PROTOCOL,
     }
+    decisive |= {} if device == "cpu" else {"device": device}
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
     gpus = known["gpus"]
     parts = [slug(known["cpu"]) or "cpu", f"{known['usable_cores']}c"]
     parts += [f"{len(gpus)}x-{slug(gpus[0])}"] if gpus else []
+    parts += [] if device == "cpu" else ["on", device]
     return "-".join([*parts, digest])
 
 

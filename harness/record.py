@@ -117,6 +117,8 @@ class Record:
     data_sha256: str = ""
     fingerprint: str = ""
     machine: str = ""  # JSON of machine.facts()
+    device: str = "cpu"  # that it trained on, or the name of its GPU; "": never seen
+    gpu_share: float = 0.0  # of that GPU, as Ray was asked
     git_commit: str = ""
     started: str = ""  # UTC, ISO 8601, of the first attempt
     schema_version: int = SCHEMA_VERSION
@@ -148,7 +150,7 @@ class Record:
 TIMED = frozenset(
     {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound", "search"}
     | {"packed", "limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
-    | {"spent_names", "spent_seconds"}
+    | {"spent_names", "spent_seconds", "gpu_share"}
     | {m.name for m in METRICS.values() if m.timed}
 )
 

@@ -23,12 +23,12 @@ WAIT = b"\nstopping: trials that run write a checkpoint at their next update; on
 
 
 @contextmanager
-def resumable(benchmark: Benchmark, results: Place, nodes: bool = False) -> Iterator[Stop]:
+def resumable(benchmark: Benchmark, results: Place, nodes: bool = False, gpus: float = 0.0) -> Iterator[Stop]:
     """Turn Ctrl-C, SIGTERM and a disk that fills up into Stopped, with how far the benchmark is. A disk that is full
     before anything runs is the user's to see to: a UserError, which passes.
 
-    `nodes`: records of each kind of node count, not of this machine alone. The first Ctrl-C or SIGTERM asks the trials
-    that run to stop in good order, the second ends at once.
+    `nodes`: records of each kind of node count, not of this machine alone; `gpus`: those that GPUs made. The first
+    Ctrl-C or SIGTERM asks the trials that run to stop in good order, the second ends at once.
     """
     if "\0" in str(results):
         raise UserError(Fault("a path with a null character", "--results", remedy="--results results"))
@@ -45,7 +45,7 @@ def resumable(benchmark: Benchmark, results: Place, nodes: bool = False) -> Iter
                 raise
             why = f"the disk is full: {error}; free some space"
     if why:
-        _end(why, benchmark, results, nodes)
+        _end(why, benchmark, results, nodes, gpus)
 
 
 @contextmanager
@@ -73,14 +73,15 @@ def _signals(stop: Stop) -> Iterator[list[int]]:
         os.close(terminal)
 
 
-def _end(why: str, benchmark: Benchmark, results: Place, nodes: bool) -> NoReturn:
+def _end(why: str, benchmark: Benchmark, results: Place, nodes: bool, gpus: float) -> NoReturn:
     """Say how far the benchmark is. Raises Stopped, or BrokenPipeError where all was done but for the reader."""
     from harness import machine
     from harness.launch import names
     from harness.launch.base import Target
 
     search = benchmark.search.digest if benchmark.search else ""
-    target = Target(str(results), benchmark.name, machine.fingerprint(), wandb=False, nodes=nodes, search=search)
+    fingerprint = machine.fingerprint("cuda" if gpus else "cpu")
+    target = Target(str(results), benchmark.name, fingerprint, wandb=False, nodes=nodes, search=search, gpus=gpus)
     ids = names(benchmark, target)
     at_checkpoint = {trial_id for store in target.stores() for trial_id in store.checkpointed()}
     own = {trial.id for trial in benchmark.known}

@@ -51,6 +51,11 @@ class Workers:
         return self.count > 1
 
     @property
+    def hardware(self) -> str:
+        """What the record calls the device that this one trains on."""
+        return "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
+
+    @property
     def name(self) -> str:
         """How a message begins that is of this one of several."""
         return f"worker {self.rank} of {self.count}: " if self.several else ""

@@ -7,6 +7,7 @@
     node: {cpus: 16}                      # optional: the largest node that an autoscaler may add; for `harness plan`
                                           # also count, gpus, speed, price and hours_between_failures
     network: {latency: 5.0e-5, bandwidth: 1.2e+9}  # optional, for `plan`: seconds and bytes a second between two nodes
+    gpus_per_trial: 0.25                  # optional: trials train on so much of a GPU each, as of `harness run`
     token: none                           # optional: the cluster is open; say --no-token as well
 
 No secret belongs in it: Ray finds its token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
@@ -23,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from harness import yamlfile
 from harness.errors import Fault, UserError, nearest
+from harness.launch import gpus
 from harness.objects import place
 from harness.wording import reason
 
@@ -56,6 +58,13 @@ def _results(text: str) -> str:
         return str(place(text))
     except UserError as error:
         raise ValueError(error.faults[0].what) from None
+
+
+def _share(share: float) -> float:
+    try:
+        return gpus.asked(share)
+    except UserError as error:
+        raise ValueError(f"{error.faults[0].what}; allowed: {error.faults[0].allowed}") from None
 
 
 def _command(words: list[str]) -> list[str]:
@@ -100,6 +109,7 @@ class Cluster(BaseModel):
     fetch: Annotated[list[str], AfterValidator(_command)] | None = None
     node: Node | None = None
     network: Between | None = None
+    gpus_per_trial: Annotated[float, AfterValidator(_share)] = 0.0
     token: Literal["none"] | None = None
 
     @property

@@ -18,6 +18,7 @@ from harness.jobs import cluster as clusters
 from harness.jobs import notes, upload
 from harness.jobs.cluster import Cluster
 from harness.jobs.notes import Note
+from harness.launch.gpus import OPTION, WITHOUT, asked
 
 if TYPE_CHECKING:
     from harness.spec import Benchmark
@@ -33,6 +34,7 @@ class Plan:
     cluster: Cluster
     upload: upload.Upload
     threads: int
+    gpus: float = 0.0
 
     @property
     def command(self) -> str:
@@ -56,13 +58,15 @@ class Plan:
 def plan(benchmark: Benchmark, on: str, overrides: Sequence[str], options: Sequence[str]) -> Plan:
     """Return what would be submitted. Nothing is sent; UserError names everything that must not go."""
     cluster, goes = clusters.read(on), upload.collect(benchmark)
+    given = list(options)
+    if cluster.gpus_per_trial and OPTION not in given:
+        given += [OPTION, f"{cluster.gpus_per_trial:g}"]
+    share = asked(float(given[given.index(OPTION) + 1])) if OPTION in given else 0.0
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     text = Path(benchmark.path).read_text(encoding="utf-8-sig")
     job, path = notes.new_id(benchmark.name), str(benchmark.path)
-    note = Note(
-        job, on, path, benchmark.name, list(overrides), list(options), text, goes.digest, trials_of(benchmark), now
-    )
-    return Plan(note, cluster, goes, max(trial.threads for trial in benchmark.trials))
+    note = Note(job, on, path, benchmark.name, list(overrides), given, text, goes.digest, trials_of(benchmark), now)
+    return Plan(note, cluster, goes, max(trial.threads for trial in benchmark.trials), share)
 
 
 def trials_of(benchmark: Benchmark) -> str:
@@ -106,10 +110,15 @@ def same_ray(there: str, cluster: Cluster) -> None:
 def fits(nodes: Sequence[dict[str, float]], planned: Plan) -> None:
     """Raise UserError where no node can ever hold a trial: the job would wait for ever."""
     largest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-    to_come = planned.cluster.node.cpus if planned.cluster.node else 0
-    if max(largest, to_come) < planned.threads:
+    later = planned.cluster.node
+    if max(largest, later.cpus if later else 0) < planned.threads:
         what = f"a trial needs {planned.threads} CPUs on one node, and the largest node has {largest:g}"
         have = f"{len(nodes)} nodes are up, with {sum(node.get('CPU', 0.0) for node in nodes):g} CPUs in all"
         remedy = f"--set threads={largest:g}" if largest >= 1 else "start a worker"
         grows = "; an autoscaler's larger nodes are named by `node: {cpus: N}`"
         raise UserError(Fault(what, planned.note.on, have, remedy + grows))
+    if planned.gpus and not any(node.get("GPU", 0.0) for node in nodes) and not (later and later.gpus):
+        what = f"{OPTION} {planned.gpus:g}, and no node of the cluster has a GPU"
+        raise UserError(
+            Fault(what, planned.note.on, remedy=f"{WITHOUT}; an autoscaler's are named by `node: {{gpus: N}}`")
+        )

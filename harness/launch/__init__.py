@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from harness import machine, spent
 from harness.compact import AT_ONCE, batched, compact
 from harness.errors import Fault, UserError
+from harness.launch.gpus import asked as share
+from harness.launch.gpus import at_once as gpus_at_once
+from harness.launch.gpus import check_here
 from harness.objects import Place, on_disk
 from harness.pack.plan import asked, plan
 from harness.record import Record, reads
@@ -43,6 +46,7 @@ def run(
     checkpoint_seconds: float | None = None,
     stop: Stop | None = None,
     pack: str = "off",
+    gpus: float = 0.0,
 ) -> list[Record]:
     """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order, with
     the fields that a report reads.
@@ -52,23 +56,27 @@ def run(
     its runs are written, and uploaded too. `weights`: keep what is trained beside each record. `checkpoint_seconds`:
     between two checkpoints of a trial that runs. `pack`: "auto", "off", or how many trials of one shape train as one
     program (harness/pack/), which decides neither which trials there are nor what is recorded of them, but for
-    rounding. Raises Paused where it was asked to `stop`.
+    rounding. `gpus`: share of a GPU that each trial trains on (gpus.py). Raises Paused where it was asked to `stop`.
     """
     most = asked(pack)
+    share(gpus, most)
     from harness.launch import train
     from harness.launch.base import Target, mirror
     from harness.upload import Uploader
 
     machine.check_installation()
     _check(benchmark, on)
+    if on != "cluster":
+        check_here(gpus)
     mirrored = wandb != "off"
     target = Target(
-        str(root.resolve()), benchmark.name, machine.fingerprint(), mirrored, weights, checkpoint_seconds, stop,
-        nodes=on == "cluster", search=benchmark.search.digest if benchmark.search else "", notes=benchmark.notes,
+        str(root.resolve()), benchmark.name, machine.fingerprint("cuda" if gpus else "cpu"), mirrored, weights,
+        checkpoint_seconds, stop, on == "cluster", benchmark.search.digest if benchmark.search else "", benchmark.notes,
+        gpus=gpus,
     )  # fmt: skip
     store, ended, done = target.store(), target.ended(), names(benchmark, target)
     todo = [trial for trial in benchmark.known if trial.id not in ended]
-    train.check([trial for trial in todo if trial.workers > 1], on)
+    train.check([trial for trial in todo if trial.workers > 1], on, gpus)
     store.check_writable()
     _tidy(store, ended)
 
@@ -152,9 +160,7 @@ def _launch(
         estimates |= {f"{study.base.id} {number}": seconds for number in range(study.budget)}
     estimates = dict(list(estimates.items())[: benchmark.size - len(done)])
     threads = [trial.threads for trial in [*todo, *(study.base for study in open_)]]
-    cpus = max(machine.cpu_count(), *threads) if max_concurrent is None else max_concurrent * max(threads)
-    at_once = max_concurrent or (len(estimates) if target.nodes else cpus // min(threads))  # Ray counts CPUs
-    here = len(todo) if target.nodes else max(1, machine.cpu_count() // max(threads))
+    cpus, at_once, here = _room(threads, target, max_concurrent, len(estimates))
     guided = benchmark.search is not None and benchmark.search.kind != "random"  # a search may stop each of them
     slots = 1 if on == "inline" else min(at_once, here)
     packs = _packed(alone, 1 if guided else most, slots, console)
@@ -166,8 +172,20 @@ def _launch(
             if together:  # first, because only where they are started is it seen whether a cluster has room for them
                 train.launch(together, target, display, max_concurrent or len(together))
             if packs:
-                launch(packs, target, display, min(at_once, len(estimates)), benchmark.studies, cpus)
+                launch(packs, target, display, at_once, benchmark.studies, cpus)
     _account(log, progress, slots, set(names(benchmark, target)).difference(done))
+
+
+def _room(threads: Sequence[int], target: Target, most: int | None, trials: int) -> tuple[int, int, int]:
+    """Return the CPUs of a local Ray, the most trials at once, and how many of them have cores of their own here."""
+    cpus = max(machine.cpu_count(), *threads) if most is None else most * max(threads)
+    if target.nodes:
+        return cpus, min(most or trials, trials), trials
+    at_once, here = most or cpus // min(threads), max(1, machine.cpu_count() // max(threads))  # Ray counts CPUs
+    if target.gpus:
+        held = gpus_at_once(target.gpus, [len(machine.gpu_names())])
+        at_once, here = min(at_once, held), min(here, held)
+    return cpus, min(at_once, trials), here
 
 
 def _account(log: Path, progress: TrialProgress, slots: int, trials: set[str]) -> None:

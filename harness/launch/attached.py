@@ -18,6 +18,7 @@ from typing import Any
 
 from harness import files, machine
 from harness.errors import Fault, UserError
+from harness.launch.gpus import OPTION, WITHOUT, blind
 from harness.launch.head import watched
 from harness.objects import ObjectError, Place, place
 from harness.stop import Stop
@@ -31,15 +32,20 @@ LIKE = ("python", "torch", "pytorch-lightning", "ray", "numpy")
 
 @contextmanager
 def attached(
-    folder: Place, threads: int, stop: Stop | None = None, farewell: Callable[[str], object] = print
+    folder: Place,
+    threads: int,
+    stop: Stop | None = None,
+    farewell: Callable[[str], object] = print,
+    gpus: float = 0.0,
 ) -> Iterator[str]:
     """Join the cluster of the job around this process; yield a scratch folder below `folder`, which all nodes share.
 
-    Raises UserError outside a job, or where a node that could run a trial of `threads` does not suit. Where the head
-    goes away, trials are asked to `stop`, and this process ends after a `farewell(why)`.
+    Raises UserError outside a job, where a node that could run a trial of `threads` and a share of `gpus` does not
+    suit, and where there is no GPU for it. Where the head goes away, trials are asked to `stop`, and this process ends
+    after a `farewell(why)`.
     """
     with joined() as address:
-        check(survey(folder), threads)
+        check(survey(folder, gpus), threads, gpus)
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         scratch = _scratch(folder)
 
@@ -85,8 +91,9 @@ def joined() -> Iterator[str]:
         ray.shutdown()
 
 
-def survey(folder: Place) -> list[dict[str, Any]]:
-    """Return what each node says of itself, and whether it sees what this process writes into `folder`."""
+def survey(folder: Place, gpus: float = 0.0) -> list[dict[str, Any]]:
+    """Return what each node says of itself, and whether it sees what this process writes into `folder`, and its GPUs
+    where a share of one is asked for."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -99,7 +106,7 @@ def survey(folder: Place) -> list[dict[str, Any]]:
         asked = {
             node["NodeID"]: ask.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], False)
-            ).remote(str(marker))
+            ).remote(str(marker), bool(gpus and node["Resources"].get("GPU")))
             for node in up
         }
         ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER)
@@ -115,7 +122,8 @@ def _answer(node: dict[str, Any], asked: Any) -> dict[str, Any]:
     """Return what a node told, or why it did not."""
     import ray
 
-    about = {"node": node["NodeManagerAddress"], "cpus": node["Resources"].get("CPU", 0.0)}
+    have = node["Resources"]
+    about = {"node": node["NodeManagerAddress"], "cpus": have.get("CPU", 0.0), "gpus": have.get("GPU", 0.0)}
     try:
         return about | ray.get(asked, timeout=0.1)
     except ray.exceptions.GetTimeoutError:
@@ -124,8 +132,9 @@ def _answer(node: dict[str, Any], asked: Any) -> dict[str, Any]:
         return about | {"silent": " ".join(str(error).split())[-300:]}
 
 
-def _tell(marker: str) -> dict[str, Any]:
-    """Return what is true of the node that this runs on; `shared` is "" where it sees the folder, or what fails."""
+def _tell(marker: str, gpus: bool) -> dict[str, Any]:
+    """Return what is true of the node that this runs on; `shared` is "" where it sees the folder, or what fails; and
+    `blind` where torch sees GPUs, if they are asked for."""
     seen = place(marker)
     own, failed = seen.with_name(f".answer-{secrets.token_hex(8)}"), ""
     try:
@@ -138,7 +147,8 @@ def _tell(marker: str) -> dict[str, Any]:
         failed = error.what
     except OSError as error:
         failed = str(error.strerror or error)
-    return {"versions": versions(), "fingerprint": machine.fingerprint(), "shared": failed}
+    told = {"versions": versions(), "fingerprint": machine.fingerprint(), "shared": failed}
+    return told | {"blind": blind() if gpus else ""}
 
 
 def versions() -> dict[str, str]:
@@ -154,24 +164,24 @@ def lines(told: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield ", ".join([f"node {node['node']}: {node['cpus']:g} CPUs", kind, *found])
 
 
-def check(told: Sequence[dict[str, Any]], threads: int) -> None:
-    """Raise UserError with everything that keeps a node from running trials; nodes without the CPUs do not count."""
+def check(told: Sequence[dict[str, Any]], threads: int, gpus: float = 0.0) -> None:
+    """Raise UserError with everything that keeps a node from running trials; nodes without the CPUs, or the
+    GPUs where a share of one is asked for, do not count."""
     faults, ours = [], versions()
+    if gpus and not any(node["gpus"] >= gpus for node in told):
+        faults.append(Fault(f"{OPTION} {gpus:g}, and no node of the cluster has a GPU", remedy=WITHOUT))
     for node in told:
-        if node["cpus"] < threads:
+        if node["cpus"] < threads or node["gpus"] < gpus:
             continue
         where = f"node {node['node']}"
         if "silent" in node:
             faults.append(Fault(node["silent"], where, remedy="look at its logs, or take it out of the cluster"))
             continue
         if node["shared"]:
-            faults.append(
-                Fault(
-                    f"the results folder is not shared: {node['shared']}",
-                    where,
-                    remedy=SHARE,
-                )
-            )
+            faults.append(Fault(f"the results folder is not shared: {node['shared']}", where, remedy=SHARE))
+        if node["blind"]:
+            what = f"Ray promises {node['gpus']:g} GPUs, and {node['blind']}"
+            faults.append(Fault(what, where, remedy=f"a torch with CUDA and a driver there, or {WITHOUT}"))
         for name, found in node["versions"].items():
             if found != ours[name]:
                 what = f"{name} {found or 'is not installed'}, and {ours[name]} on the head"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from harness import redact
 from harness.errors import Fault, Paused, Stopped, UserError
+from harness.launch import gpus
 from harness.launch.target import Target
 from harness.objects import on_disk
 from harness.record import Record
@@ -111,8 +113,10 @@ def train_and_store(
     with CLOCK.on("imports"):
         from harness import limits
         from harness.engine import run_trial
+        from harness.workers import Workers
 
-    if workers is not None and workers.rank:
+    workers = workers or Workers(device=gpus.device(target.gpus))
+    if workers.rank:
         return run_trial(trial, target.benchmark, workers=workers)
     limits.prepare(trial.threads, trial.precision, target.scratch)
     keep = partial(store.write_weights, name or trial.id) if target.weights else None
@@ -186,7 +190,8 @@ def _store(record: Record, target: Target, store: Store) -> Record:
     from harness.checkpoint import Checkpoints
 
     with CLOCK.on("store"):
-        store.write(record.replace(search=target.notes.get(whole_id(record), "")))
+        share = gpus.each(target.gpus, json.loads(record.trial).get("workers", 1))
+        store.write(record.replace(search=target.notes.get(whole_id(record), ""), gpu_share=share))
         Checkpoints(store.checkpoint_folder(record.trial_id), record.trial_id).remove()
         return store.read(record.trial_id)
 

@@ -37,6 +37,7 @@ def account_for(asked: Asked, target: Target, display: Display, why: str = SILEN
 
     trial, store = asked.trial, target.store()
     record = blank(trial, target.benchmark).replace(machine="", git_commit="", fingerprint=target.fingerprint)
+    record = record.replace(device="" if target.gpus else "cpu")
     record = record.replace(trial_id=asked.name, search=asked.note, floor=trial.build_task().floor())
     reason = f"its process died {RETRIES + 1} times{why}"
     store.write(record.replace(reason=reason, traceback=traceback, attempts=RETRIES + 1))

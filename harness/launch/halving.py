@@ -19,10 +19,12 @@ from harness.checkpoint import Checkpoints
 from harness.engine import blank
 from harness.guided import Guided
 from harness.launch.base import Target
+from harness.launch.gpus import device
 from harness.rows import decode, encode, records_of
 from harness.search import Study, early
 from harness.store import Store
 from harness.trial import Trial
+from harness.workers import Workers
 
 METRIC, TIME = "valid", "evaluation"
 
@@ -80,7 +82,8 @@ def _remember(engine: ASHAScheduler, study: Study, trial: Trial, target: Target)
 def reporter(trial: Trial, target: Target, folder: Path) -> Callable[[Guided], None]:
     """Return what a guided trial calls at each evaluation: it leaves a record in case it is stopped there, and waits
     for Tune to decide. Where that is to stop, Tune ends the trial by raising SystemExit here."""
-    record, note = blank(trial, target.benchmark), target.notes.get(trial.id, "")
+    record = blank(trial, target.benchmark, Workers(device=device(target.gpus))).replace(gpu_share=target.gpus)
+    note = target.notes.get(trial.id, "")
     record = record.replace(trial_id=early(trial.id, target.search), status="stopped", search=note)
 
     def heard(guided: Guided) -> None:

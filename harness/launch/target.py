@@ -29,6 +29,7 @@ class Target:
     notes: Mapping[str, str] = field(default_factory=dict)  # trial id -> what its record says of its search
     shared: str = ""  # on a cluster: a folder that every node must see
     scratch: str = ""  # of a local Ray: a folder that all its processes have while it lasts
+    gpus: float = 0.0  # share of a GPU that each trial trains on; 0: they train on CPUs
 
     def within(self, scratch: str) -> Target:
         """Return the same on a Ray that has this scratch folder."""
@@ -41,9 +42,14 @@ class Target:
         """Whether the run was asked to stop, so that no other trial starts."""
         return self.stop is not None and self.stop.asked
 
+    @property
+    def device(self) -> str:
+        """The kind of device that trials train on."""
+        return "cuda" if self.gpus else "cpu"
+
     def store(self) -> Store:
         """Open the store of this machine."""
-        own = machine.fingerprint() if self.nodes else self.fingerprint
+        own = machine.fingerprint(self.device) if self.nodes else self.fingerprint
         return Store(self.root, self.benchmark, own)
 
     def stores(self) -> list[Store]:

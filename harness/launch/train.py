@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness import machine
 from harness.errors import Fault, HarnessError, Paused, Stopped, UserError
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for_the_dead, farewell
+from harness.launch.gpus import each as share_of
 from harness.launch.tune import GRACE, local_ray
 from harness.trial import Trial
 
@@ -53,14 +54,14 @@ def launch(
         raise Paused("stopped")
 
 
-def check(trials: Sequence[Trial], on: str) -> None:
+def check(trials: Sequence[Trial], on: str, gpus: float = 0.0) -> None:
     """Raise UserError where trials of several workers cannot run; what a cluster has is seen when it is joined."""
     for trial in trials:
         if on == "inline":
             what = f"workers: {trial.workers} need processes of their own, and --on inline has one"
             raise UserError(Fault(what, remedy="--on tune, or --set workers=1"))
         if on == "tune":
-            check_room(trial, [machine.cpu_count()])
+            check_room(trial, _here(gpus))
 
 
 @contextmanager
@@ -69,32 +70,51 @@ def _place(trials: Sequence[Trial], target: Target, display: Display, max_concur
     largest = max(trials, key=lambda trial: trial.workers * trial.threads)
     if target.nodes:
         threads, told = max(trial.threads for trial in trials), farewell(trials, target, display)
-        with attached(target.folder, threads, target.stop, told) as folder:
+        with attached(target.folder, threads, target.stop, told, target.gpus) as folder:
             import ray
 
-            nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+            have = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = [Node(one.get("CPU", 0.0), one.get("GPU", 0.0) if target.gpus else None) for one in have]
             for trial in trials:
                 check_room(trial, nodes)
             yield folder, min(_room(trial, nodes) for trial in trials)
         return
-    at_once = min(_room(largest, [machine.cpu_count()]), max_concurrent, len(trials))
+    at_once = min(_room(largest, _here(target.gpus)), max_concurrent, len(trials))
     with local_ray(at_once * largest.workers * largest.threads) as folder:
         yield folder, at_once
 
 
-def _room(trial: Trial, nodes: Sequence[float]) -> int:
-    """Return how many trials like this one have all their workers at once on nodes of so many CPUs."""
-    return sum(int(cpus // trial.threads) for cpus in nodes) // trial.workers
+class Node(NamedTuple):
+    """What a node has. `gpus`: None where none is asked for."""
+
+    cpus: float
+    gpus: float | None = None
+
+    def holds(self, trial: Trial) -> int:
+        """Return how many workers of a trial have room: each takes a CPU for each thread, and a GPU if it shall."""
+        workers = int(self.cpus // trial.threads)
+        return workers if self.gpus is None else min(workers, int(self.gpus))
 
 
-def check_room(trial: Trial, nodes: Sequence[float]) -> None:
-    """Raise UserError where nodes of so many CPUs have no room for all workers of a trial."""
+def _here(gpus: float) -> list[Node]:
+    return [Node(machine.cpu_count(), len(machine.gpu_names()) if gpus else None)]
+
+
+def _room(trial: Trial, nodes: Sequence[Node]) -> int:
+    """Return how many trials like this one have all their workers at once on these nodes."""
+    return sum(node.holds(trial) for node in nodes) // trial.workers
+
+
+def check_room(trial: Trial, nodes: Sequence[Node]) -> None:
+    """Raise UserError where nodes have no room for all workers of a trial."""
     if _room(trial, nodes) < 1:
-        have = " and ".join(f"{cpus:g}" for cpus in nodes) or "no"
+        most = sum(node.holds(trial) for node in nodes)
+        have = " and ".join(f"{node.cpus:g}" for node in nodes) or "no"
+        gpus = " and ".join(f"{node.gpus:g}" for node in nodes if node.gpus is not None)
+        each, have = ("threads and a GPU", f"{have} CPUs, {gpus} GPUs") if gpus else ("threads", f"{have} CPUs")
         where = "this machine has" if len(nodes) == 1 else "the nodes of the cluster have"
-        most = sum(int(cpus // trial.threads) for cpus in nodes)
-        what = f"workers: {trial.workers} of {trial.threads} threads each, and {where} {have} CPUs"
-        allowed = f"1 to {most}" if most else f"at most {max(nodes, default=0):g} threads"
+        what = f"workers: {trial.workers} of {trial.threads} {each} each, and {where} {have}"
+        allowed = f"1 to {most}" if most else f"at most {max((node.cpus for node in nodes), default=0):g} threads"
         raise UserError(Fault(what, allowed=allowed, remedy=f"workers: {most}" if most else "threads: 1"))
 
 
@@ -150,14 +170,13 @@ class _Queue:
 
 def fit(trial: Trial, target: Target, folder: str, silence: float) -> str:
     """Have Ray Train run the workers of a trial; return how the first one ended."""
-    import ray
     import ray.train
     from ray.train.torch import TorchTrainer
 
     from harness.launch.network import Group
     from harness.launch.worker import work
 
-    gpus = ray.cluster_resources().get("GPU", 0) >= trial.workers
+    gpus = share_of(target.gpus, trial.workers)
     asked: dict[str, Any] = {"trial": trial.canonical(), "target": target, "folder": "" if target.nodes else folder}
     trainer = TorchTrainer(
         work,
@@ -165,8 +184,8 @@ def fit(trial: Trial, target: Target, folder: str, silence: float) -> str:
         torch_config=Group(timeout_s=int(silence)),
         scaling_config=ray.train.ScalingConfig(
             num_workers=trial.workers,
-            use_gpu=gpus,
-            resources_per_worker={"CPU": trial.threads} | ({"GPU": 1} if gpus else {}),
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": trial.threads} | ({"GPU": gpus} if gpus else {}),
         ),
         run_config=ray.train.RunConfig(
             name=f"{trial.id}-{secrets.token_hex(4)}",  # of a name that was there before Train would not run anything

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from harness import spent
@@ -45,7 +46,8 @@ def launch(
     CPUs, or on the cluster of the job around this process."""
     trials = [trial for pack in packs for trial in pack]
     threads = max(trial.threads for trial in trials)
-    place = attached(target.folder, threads, target.stop, farewell(trials, target, display)) if target.nodes else None
+    told = farewell(trials, target, display)
+    place = attached(target.folder, threads, target.stop, told, target.gpus) if target.nodes else None
     with place or local_ray(cpus or max_concurrent * threads) as folder:
         target = target.within(folder)
         whole = plan = engines.plan(packs, studies, target)
@@ -88,7 +90,7 @@ def _run(plan: engines.Plan, target: Target, display: Display, max_concurrent: i
     if plan.members:  # all must be there at the first exchange
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(len(plan.members) + len(plan.known))
     tuner = tune.Tuner(
-        tune.with_resources(run, _room),
+        tune.with_resources(run, partial(room, target.gpus)),
         param_space=plan.space,
         tune_config=tune.TuneConfig(
             search_alg=plan.searcher,
@@ -117,11 +119,12 @@ def _ended(records: Sequence[Record]) -> dict[str, Any]:
     return {"ended": [(one.status, one.seconds) for one in records], "spent": spent.CLOCK.take(outside=True)}
 
 
-def _room(config: dict[str, Any]) -> Any:
-    """Return what a pack asks of Ray: a CPU for each of its threads."""
+def room(gpus: float, config: dict[str, Any]) -> Any:
+    """Return what a pack asks of Ray: a CPU for each of its threads, and its share of a GPU."""
     from ray import tune
 
-    return tune.PlacementGroupFactory([{"CPU": max(trial.threads for trial in engines.trials_of(config))}])
+    asked = {"CPU": max(trial.threads for trial in engines.trials_of(config))}
+    return tune.PlacementGroupFactory([asked | ({"GPU": gpus} if gpus else {})])
 
 
 def _name(trial: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from harness import cost, machine
 from harness.errors import Fault, UserError
 from harness.jobs.cluster import Cluster, Node
+from harness.launch.gpus import at_once
 from harness.plan import crowd, pace, reduce
 from harness.plan.events import Farm
 from harness.plan.pace import Pace
@@ -22,12 +23,14 @@ MOST_WORKERS = 64
 
 
 def place_of(cluster: Cluster | None, name: str, threads: int) -> Priced:
-    """Return the slots of a cluster, or of this machine: a worker takes a GPU where nodes have any, or its threads."""
+    """Return the slots of a cluster, or of this machine: a worker takes the share of a GPU that the file names, or
+    one where nodes have any, or its threads."""
     node = cluster.node if cluster else Node(cpus=machine.cpu_count())
     if node is None:
         remedy = "node: {cpus: 16, count: 4, price: 0.7}"
         raise UserError(Fault("the plan needs to know its nodes", where=name, remedy=remedy))
-    slots = node.gpus or node.cpus // threads
+    share = cluster.gpus_per_trial if cluster else 0.0
+    slots = at_once(share, [node.gpus]) if share else node.gpus or node.cpus // threads
     if not slots:
         raise UserError(Fault(f"a trial takes {threads} threads, and a node has {node.cpus} CPUs", where=name))
     hours = node.hours_between_failures

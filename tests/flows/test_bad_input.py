@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import spec
+from harness import machine, spec
 from harness.cli import main
 from harness.errors import UserError
 from harness.resume import WAIT
@@ -234,3 +234,16 @@ def test_a_stopped_run_says_how_far_it_is(here: Path, number: int) -> None:
 def test_workers_that_have_no_room_are_refused(here: Path, refused: Callable[..., str], on: str, words: str) -> None:
     (here / "x.yaml").write_text(TEXT.replace("{hidden", "{workers: 60, threads: 100, batch_size: 64, hidden"))
     assert words in refused("run", "x.yaml", "--on", on)
+
+
+@pytest.mark.skipif(bool(machine.gpu_names()), reason="there is a GPU here")
+@pytest.mark.parametrize("words", [("--on", "tune"), ("--on", "inline"), ("--set", "workers=2")])
+def test_a_share_of_a_gpu_that_is_not_there_is_refused(
+    here: Path, refused: Callable[..., str], words: tuple[str, str]
+) -> None:
+    (here / "x.yaml").write_text(TEXT)
+    said = refused("run", "x.yaml", "--gpus-per-trial", "0.5", *words)
+    assert said == (
+        "error: --gpus-per-trial 0.5, and this machine has no GPU\n"
+        "  try: leave out --gpus-per-trial: trials then run on CPUs\n"
+    )

@@ -165,13 +165,16 @@ def test_run_on_a_cluster_outside_a_job_says_how(here, monkeypatch, capsys):
     assert "harness submit FILE" in capsys.readouterr().err
 
 
+BARE = {"cpus": 2.0, "gpus": 0.0, "blind": ""}
+
+
 def test_a_node_that_does_not_suit_is_named_before_anything_runs():
     ours = attached.versions()
     told = [
-        {"node": "10.0.0.1", "cpus": 2.0, "versions": ours, "shared": ""},
-        {"node": "10.0.0.2", "cpus": 2.0, "versions": ours | {"torch": "2.12.0"}, "shared": "it does not see"},
-        {"node": "10.0.0.3", "cpus": 2.0, "silent": "it did not answer"},
-        {"node": "10.0.0.4", "cpus": 0.0, "silent": "too small to matter"},
+        {"node": "10.0.0.1", **BARE, "versions": ours, "shared": ""},
+        {"node": "10.0.0.2", **BARE, "versions": ours | {"torch": "2.12.0"}, "shared": "it does not see"},
+        {"node": "10.0.0.3", **BARE, "silent": "it did not answer"},
+        {"node": "10.0.0.4", **BARE, "cpus": 0.0, "silent": "too small to matter"},
     ]
     with pytest.raises(UserError) as caught:
         attached.check(told, 1)

@@ -1,0 +1,113 @@
+"""Shares of a GPU on real Ray, which can be told of a GPU that is not there: it is given out, and never trained on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.trial import Trial
+
+pytestmark = pytest.mark.slow
+BENCHMARK = """
+question: Is there a GPU?
+seeds: 3
+set: {hidden_size: 4, examples: 64, evaluations: 1, batch_size: 8}
+sweep:
+  - {task: {name: adding, length: 8}, cell: elman}
+"""
+SHARED_OUT = """
+import json, sys, time
+from functools import partial
+import ray
+from ray import tune
+from harness.launch.tune import room
+
+share, trial = float(sys.argv[1]), sys.argv[2]
+
+@ray.remote(num_cpus=0)
+class Meter:
+    now = most = 0
+    def enter(self):
+        self.now += 1
+        self.most = max(self.most, self.now)
+    def leave(self):
+        self.now -= 1
+    def told(self):
+        return self.most
+
+ray.init(address=sys.argv[3])
+meter = Meter.options(name="meter").remote()
+
+def train(config):
+    meter = ray.get_actor("meter")
+    ray.get(meter.enter.remote())
+    time.sleep(2)
+    ray.get(meter.leave.remote())
+    tune.report({"gpus": ray.get_gpu_ids()})
+
+space = {"try": {"trials": [trial]}, "number": tune.grid_search(list(range(5)))}
+tuner = tune.Tuner(
+    tune.with_resources(train, partial(room, share)), param_space=space,
+    run_config=tune.RunConfig(storage_path=sys.argv[4], verbose=0),
+)
+found = [result.metrics["gpus"] for result in tuner.fit()]
+print(json.dumps([ray.get(meter.told.remote()), found]))
+"""
+
+
+@pytest.fixture(scope="module", params=[1, 0], ids=["a GPU that Ray is told of", "none"])
+def cluster(request, tmp_path_factory) -> Iterator[tuple[int, dict[str, str]]]:
+    """A cluster of six CPUs, and what a command needs to join it."""
+    ray = tmp_path_factory.mktemp("r")
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    code = f"""
+from ray.cluster_utils import Cluster
+head = {{"num_cpus": 6, "num_gpus": {request.param}, "include_dashboard": False, "object_store_memory": 10**8}}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+print(cluster.address, flush=True)
+input()
+cluster.shutdown()
+"""
+    with open(ray / "log", "w") as log:
+        head = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+    assert head.stdout
+    address = head.stdout.readline().strip()
+    assert address, (ray / "log").read_text()
+    yield request.param, environment | {"RAY_ADDRESS": address}
+    head.communicate("\n", timeout=60)
+
+
+def test_as_many_trials_run_at_once_as_have_a_share(cluster, tmp_path):
+    count, environment = cluster
+    if not count:
+        return
+    trial = Trial(task={"name": "digits"}, cell={"name": "gru"}, examples=8).canonical()
+    for share, most in ((0.5, 2), (0.3, 3)):
+        command = [sys.executable, "-c", SHARED_OUT, str(share), trial, environment["RAY_ADDRESS"], str(tmp_path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stderr[-4_000:]
+        assert done.stdout.splitlines()[-1] == f"[{most}, {[['0']] * 5}]".replace("'", '"'), "all on the one GPU"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gpu_that_torch_does_not_see_is_refused_before_anything_trains(cluster, workers, tmp_path):
+    count, environment = cluster
+    (tmp_path / "x.yaml").write_text(BENCHMARK)
+    words = ["run", "x.yaml", "--on", "cluster", "--gpus-per-trial", "0.5", "--set", f"workers={workers}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *words], env=environment, cwd=tmp_path, capture_output=True, text=True,
+        timeout=280, check=False,
+    )  # fmt: skip
+    said = "Ray promises 1 GPUs, and torch" if count else "--gpus-per-trial 0.5, and no node of the cluster has a GPU"
+    assert done.returncode == 2 and said in done.stderr, done.stdout + done.stderr
+    assert done.stderr.count("error: ") == 1 and not list(Path(tmp_path).rglob("*.parquet"))
