@@ -2,11 +2,11 @@
 
     <trial id>.checkpoint/
         manifest.json            names the two newest by size and SHA-256, and what they are bound to; sealed itself
-        000000400-8c1f03ab.0     of update 400, rank 0: an ordinary file of torch's, read with weights_only=True
+        000000400-8c1f03ab       of update 400: an ordinary file of torch's, read with weights_only=True
 
 A checkpoint counts from the moment that the manifest names it, which is after it was read back. The one before it stays
-until the next is proven, so that a bad spot on a disk costs updates and not the trial. Written by way of
-harness/files.py: in the same folder, synced, renamed.
+until the next is proven, so that a bad spot on a disk costs updates and not the trial. Of several workers the first one
+writes what all have become. Written by way of harness/files.py: in the same folder, synced, renamed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import io
 import json
 import pickle
 import secrets
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple
 
@@ -25,8 +24,9 @@ import torch
 
 from harness import files
 from harness.objects import Place
+from harness.sealed import seal
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 KEPT = 2  # the newest and the one before it
 LONG, NUMBERS = 64, "numbers"  # of a list of as many numbers, a checkpoint holds a tensor under this key
@@ -54,36 +54,32 @@ class Checkpoints:
     def write(self, state: dict[str, Any], updates: int, attempt: int, bound: dict[str, str]) -> None:
         """Add a checkpoint and drop the oldest. `bound`: what must be the same for equal numbers. Raises OSError; what
         was there before is then still there."""
-        self.commit([self.put(state, updates)], updates, attempt, bound)
+        self._known = [self._put(state, updates), *self._known[: KEPT - 1]]
+        self._name(attempt, bound)
+        named = {MANIFEST} | {each["name"] for each in self._known}
+        for name in set(files.names(self.folder)) - named:
+            with suppress(OSError):
+                (self.folder / name).unlink()
 
-    def put(self, state: dict[str, Any], updates: int, rank: int = 0) -> dict[str, Any]:
-        """Write the state of one rank, read it back, and return how a manifest names it."""
+    def _put(self, state: dict[str, Any], updates: int) -> dict[str, Any]:
+        """Write a state, read it back, and return how a manifest names it."""
         data = packed(state)
-        name = f"{updates:09}-{secrets.token_hex(4)}.{rank}"
+        name = f"{updates:09}-{secrets.token_hex(4)}"
         files.replace(self.folder / name, data)
-        entry = {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        entry = {"updates": updates, "name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         try:
             self._load(entry)
         except ValueError as error:
             raise OSError(errno.EIO, f"what was just written {error}") from error
         return entry
 
-    def commit(self, ranks: Sequence[dict[str, Any]], updates: int, attempt: int, bound: dict[str, str]) -> None:
-        """Let what every rank has put count as the newest checkpoint."""
-        self._known = [{"updates": updates, "ranks": list(ranks)}, *self._known[: KEPT - 1]]
-        self._name(attempt, bound)
-        named = {MANIFEST} | {entry["name"] for each in self._known for entry in each["ranks"]}
-        for name in set(files.names(self.folder)) - named:
-            with suppress(OSError):
-                (self.folder / name).unlink()
-
-    def read(self, bound: dict[str, str], rank: int = 0) -> Found | None:
+    def read(self, bound: dict[str, str]) -> Found | None:
         """Return the newest checkpoint that is whole, if there is one; what is damaged or foreign is said, and set
         aside. Counts as an attempt. Raises Stopped where the disk is full or fails."""
         with self._explained():
-            return self._read(bound, rank)
+            return self._read(bound)
 
-    def _read(self, bound: dict[str, str], rank: int) -> Found | None:
+    def _read(self, bound: dict[str, str]) -> Found | None:
         try:
             manifest = self._manifest(bound)
         except FileNotFoundError:
@@ -94,7 +90,7 @@ class Checkpoints:
         known = manifest["checkpoints"]
         for number, each in enumerate(known):
             try:
-                state = self._load(each["ranks"][rank])
+                state = self._load(each)
             except ValueError as error:
                 older = [one["updates"] for one in known[number + 1 :]]
                 what = f"{each['updates'] - older[0]} updates are repeated" if older else "there is none before it"
@@ -129,17 +125,17 @@ class Checkpoints:
     def _name(self, attempts: int, bound: dict[str, str]) -> None:
         manifest = {"format": FORMAT, "trial": self.trial_id, "bound": bound, "attempts": attempts}
         manifest["checkpoints"] = self._known
-        text = json.dumps(manifest | {"seal": _seal(manifest)}, indent=1)
+        text = json.dumps(manifest | {"seal": seal(manifest)}, indent=1)
         files.replace(self.folder / MANIFEST, text.encode())
 
     def _manifest(self, bound: dict[str, str]) -> dict[str, Any]:
         """Return what is stored. Raises Foreign where it is damaged or bound to something else."""
         try:
             manifest = json.loads((self.folder / MANIFEST).read_bytes())
-            seal = manifest.pop("seal")
+            sealed = manifest.pop("seal")
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise Foreign("the manifest of its checkpoint cannot be read") from error
-        if seal != _seal(manifest):
+        if sealed != seal(manifest):
             raise Foreign("the manifest of its checkpoint was altered")
         wanted = {"format": FORMAT, "trial": self.trial_id} | bound
         there = {"format": manifest.get("format"), "trial": manifest.get("trial")} | manifest.get("bound", {})
@@ -199,7 +195,3 @@ def _lists(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_lists(each) for each in value)
     return [_lists(each) for each in value] if isinstance(value, list) else value
-
-
-def _seal(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -8,6 +8,7 @@ one flipped bit there could still change a number.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,8 @@ def check(path: Path) -> None:
 def _footer_length(data: bytes) -> int:
     """Return the bytes from the footer's start to the end of a Parquet file."""
     return int.from_bytes(data[-_TAIL:-4], "little") + _TAIL
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """Return what plain data are sealed with as JSON, so that any altered number is noticed."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

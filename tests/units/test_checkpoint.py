@@ -147,7 +147,7 @@ def test_any_altered_number_in_the_manifest_is_noticed(two):
     for old, new in {
         '"attempts": 1': '"attempts": 2',
         '"updates": 200': '"updates": 201',
-        '"format": 1': '"format": 2',
+        '"format": 2': '"format": 3',
     }.items():
         assert old in text
         path.write_text(text.replace(old, new))
@@ -174,8 +174,8 @@ def test_a_checkpoint_of_another_trial_or_format_is_never_gone_on_from(two, caps
     other = Checkpoints(two, "fedcba9876543210")
     assert other.read(BOUND) is None and f"trial {ID}, not fedcba9876543210" in capsys.readouterr().out
     other.aside.rename(two)
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
-    assert Checkpoints(two, ID).read(BOUND) is None and "format 1, not 2" in capsys.readouterr().out
+    monkeypatch.setattr(checkpoint, "FORMAT", 3)
+    assert Checkpoints(two, ID).read(BOUND) is None and "format 2, not 3" in capsys.readouterr().out
 
 
 # a failing disk
@@ -247,10 +247,3 @@ def test_a_full_disk_when_it_would_go_on_says_what_to_do(two):
         break_disk(patch, 1, errno.ENOSPC)
         Checkpoints(two, ID).read(BOUND)
     assert number_of(Checkpoints(two, ID).read(BOUND)) == 200
-
-
-def test_several_workers_have_a_file_each(folder):
-    """The format is ready for them: each puts its own state, one names them all."""
-    kept = Checkpoints(folder, ID)
-    kept.commit([kept.put(state(10 + rank), 7, rank) for rank in range(3)], 7, 1, BOUND)
-    assert [number_of(Checkpoints(folder, ID).read(BOUND, rank)) for rank in range(3)] == [10, 11, 12]
