@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 
 from harness.checkpoint import Checkpoints, Foreign, packed, unpacked
 from harness.errors import Paused
-from harness.keeper import Keeper
+from harness.keeper import Keeper, bindings
 from harness.snapshot import Course
 from harness.stop import Stop
+
+
+class Beginning(NamedTuple):
+    """Where a member of a population begins: after so many evaluations; `state`: b"" where that is to be made anew."""
+
+    evaluation: int = 0
+    state: bytes = b""
 
 
 class Guided(Keeper):
@@ -56,24 +63,30 @@ class Member(Guided):
     def __init__(
         self,
         heard: Callable[[Guided], None],
-        begin: bytes | None,
+        begins: Callable[[dict[str, str]], Beginning],
         checkpoints: Checkpoints | None,
         every: float,
         stop: Stop | None,
     ) -> None:
+        """`begins`: returns where it begins; it is told what states are bound to."""
         super().__init__(heard, None, every, stop)
-        self.begin, self.state = begin, b""
-        """What it began with, and what another member, or this one, can go on from."""
+        self.begins, self.state = begins, b""
+        """What another member, or this one, can go on from."""
+        self.bound: dict[str, str] = {}
         self._seen = 0
 
     def open(self, course: Course, data_sha256: str) -> int:
         """Return how many updates the state that it begins with has behind it."""
         super().open(course, data_sha256)
-        if self.begin is None:
+        self.bound = bindings(course, data_sha256)
+        begin = self.begins(self.bound)
+        self._seen = begin.evaluation  # which is made anew, as are those before it where there is no state
+        if not begin.state:
             return 0
-        self._found = unpacked(self.begin)
-        self._seen = len(self._found["probes"]["LearningCurve"]["points"]) + 1  # its last evaluation is made anew
-        return int(self._found["module"]["updates"])
+        self._found = unpacked(begin.state)
+        updates = int(self._found["module"]["updates"])
+        print(f"trial {course.module.trial.id} goes on from update {updates} of {len(course.loader)}", flush=True)
+        return updates
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """All stands as after the last update: that is what another member can go on from."""
@@ -83,10 +96,11 @@ class Member(Guided):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say so only of evaluations that nobody has heard of. Raises Paused where the run was asked to stop."""
-        if self.stop is not None and self.stop.asked:
-            raise Paused(f"trial {self.course.module.trial.id} stopped with its population, which begins anew")
         if len(self.curve) > self._seen:
             super().on_validation_end(trainer, pl_module)
+        if self.stop is not None and self.stop.asked:
+            trial = self.course.module.trial.id
+            raise Paused(f"trial {trial} stopped with its population, which goes on from its last exchange")
 
     def set_aside(self, why: Foreign) -> None:
         """What a population hands on always fits."""

@@ -65,9 +65,8 @@ class Keeper(pl.Callback):
         """
         self.course, workers = course, course.module.workers
         self._sigterm = signal.getsignal(signal.SIGTERM)
-        versions = {"harness": __version__, "torch": torch.__version__, "numpy": np.__version__}
         if self.checkpoints or workers.several:
-            self._bound = {"data": data_sha256, "code": course.code, **versions}
+            self._bound = bindings(course, data_sha256)
         for rank, bound in enumerate(workers.all(self._bound)):
             for name in (name for name in bound if bound[name] != self._bound[name]):
                 raise ValueError(f"{name}: worker {rank} has {bound[name]}, worker {workers.rank} {self._bound[name]}")
@@ -184,3 +183,9 @@ class Keeper(pl.Callback):
         if workers.heard == STOP if workers.several else self._stopping:
             trial = self.course.module.trial.id
             raise Paused(f"trial {trial} stopped after update {self.course.module.updates}")
+
+
+def bindings(course: Course, data_sha256: str) -> dict[str, str]:
+    """Return what must be the same for a state to be gone on from."""
+    versions = {"harness": __version__, "torch": torch.__version__, "numpy": np.__version__}
+    return {"data": data_sha256, "code": course.code, **versions}

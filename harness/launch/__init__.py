@@ -60,7 +60,7 @@ def run(
     """
     most = asked(pack)
     share(gpus, most)
-    from harness.launch import train
+    from harness.launch import lineage, train
     from harness.launch.base import Target, mirror
     from harness.upload import Uploader
 
@@ -90,6 +90,7 @@ def run(
             _launch(todo, done, benchmark, target, console, on, max_concurrent, most)
         if not target.objects:
             _compact(target)
+        lineage.forget([study for study in benchmark.studies if study.search.kind == "population"], target)
         ids = names(benchmark, target)
         if mirrored:  # a run that a kill or a fault left out is written now
             mirror((r for part in batched(ids) for r in target.records(part)), on_disk(target.folder), say)

@@ -93,7 +93,7 @@ def _populations(
     for study in due:
         for number, trial in enumerate(study.tries):
             note, settings = study.note(number), {name: getattr(trial, name) for name in study.search.space}
-            told.append(_told([trial], note, "population") | settings)
+            told.append(_told([trial], note, "population") | settings | {"every": study.search.every})
             members.append(Asked(trial, note, member_id(trial, note, target.search)))
     return Plan({"try": tune.grid_search(told)}, known, scheduler=Populations(due), members=members)
 

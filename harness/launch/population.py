@@ -3,14 +3,14 @@
 At every exchange all members wait for each other; those of the last quarter then go on from the state of one of the
 first, with its settings changed a little. Chance is drawn from the file alone, so that a population comes to the same
 records whenever it is trained. The record of a member says in its trial which settings held when: that trial, trained
-by itself, gives the same weights. A population that is killed begins anew.
+by itself, gives the same weights. A population that is killed goes on from its last exchange (lineage.py).
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,10 +23,11 @@ from ray import tune
 from ray.tune.experiment import Trial as Run
 from ray.tune.schedulers import FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
-from harness.checkpoint import unpacked
-from harness.guided import Guided, Member
+from harness.errors import Stopped
+from harness.guided import Beginning, Guided, Member
 from harness.launch import base
 from harness.launch.base import Target
+from harness.launch.lineage import Lineage
 from harness.record import Record
 from harness.search import Choice, Range, Study, member_id
 from harness.trial import CHANGEABLE, Trial
@@ -54,7 +55,7 @@ class Population(PopulationBasedTraining):
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         config, operations = super()._get_new_config(trial, trial_to_clone)
-        own = {name: trial.config["try"][name] for name in ("trials", "note", "guide")}
+        own = {name: trial.config["try"][name] for name in ("trials", "note", "guide", "every")}
         return {"try": config["try"] | own}, operations
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -154,33 +155,71 @@ def _drawing(text: str) -> Iterator[None]:
 
 def execute(told: dict[str, Any], target: Target) -> Record:
     """Train a member to its next exchange, where Tune ends this, or to its end."""
-    trial, begin = Trial.from_canonical(told["trials"][0]), None
+    member = _Life(told, target)
+    try:
+        return base.execute(member.trial, member.target, partial(Member, member.heard, member.begins), member.name)
+    except _Ended:
+        held = target.holding(member.name)
+        assert held is not None
+        return held.read(member.name)
+
+
+class _Ended(Stopped):
+    """The member has its record, and has told all that others need to know."""
+
+
+class _Life:
+    """A member of a population, from where Tune has it begin."""
+
+    def __init__(self, told: dict[str, Any], target: Target) -> None:
+        self.trial, self.begin = _handed_on(told)
+        self.target = replace(target, notes={self.trial.id: told["note"]})
+        self.name = member_id(self.trial, told["note"], target.search)
+        self.every = told["every"]
+        self.lineage = Lineage(target, told["note"], self.trial, self.every)
+
+    def begins(self, bound: dict[str, str]) -> Beginning:
+        """Say again what was said before the population was killed; return where there is something to train."""
+        known = self.lineage.known(bound)
+        for at, there in sorted(known.items()):
+            if at > self.begin.evaluation:
+                self.begin = Beginning(at, self.lineage.state(at, there.sha256))
+                _tell(self.trial, self.begin, there.updates, there.score, there.seconds)
+        held = self.target.holding(self.name)
+        if held and self.lineage.ended(held.read(self.name), known):
+            raise _Ended
+        return self.begin
+
+    def heard(self, guided: Guided) -> None:
+        """At each evaluation: remember where the member stands, if its population exchanges there, and say so."""
+        assert isinstance(guided, Member)
+        here, updates = Beginning(len(guided.curve), guided.state), guided.course.module.updates
+        if here.evaluation % self.every == 0:
+            self.lineage.add(here, updates, guided.curve[-1], guided.seconds, guided.bound)
+        _tell(self.trial, here, updates, guided.curve[-1], guided.seconds)
+
+
+def _handed_on(told: dict[str, Any]) -> tuple[Trial, Beginning]:
+    """Return the trial of a member and where it begins: what it, or one that it goes on from, has handed to Tune."""
+    trial, begin = Trial.from_canonical(told["trials"][0]), Beginning()
     if checkpoint := tune.get_checkpoint():
         with checkpoint.as_directory() as folder:
-            trial = Trial.from_canonical(Path(folder, TOLD).read_text())
-            begin = Path(folder, STATE).read_bytes()
-        updates = unpacked(begin)["module"]["updates"]
+            said = json.loads(Path(folder, TOLD).read_text())
+            begin = Beginning(said["evaluation"], Path(folder, STATE).read_bytes())
+        trial, updates = Trial.from_canonical(said["trial"]), said["updates"]
         now = trial.after(updates)
         changed = {name: told[name] for name in CHANGEABLE if name in told and told[name] != getattr(now, name)}
         if changed:
             trial = trial.model_copy(update={"changes": [*trial.changes, {"at": updates, **changed}]})
-    target = replace(target, notes={trial.id: told["note"]})
-    made = partial(Member, _exchanging(trial), begin)
-    return base.execute(trial, target, made, member_id(trial, told["note"], target.search))
+    return trial, begin
 
 
-def _exchanging(trial: Trial) -> Callable[[Guided], None]:
-    """Return what a member calls at each evaluation: it hands its state to Tune, which ends it there, by raising
-    SystemExit, when its population waits or it goes on from another."""
-
-    def heard(guided: Guided) -> None:
-        assert isinstance(guided, Member)
-        curve = guided.curve
-        with TemporaryDirectory() as folder:
-            Path(folder, STATE).write_bytes(guided.state)
-            Path(folder, TOLD).write_text(trial.canonical())
-            checkpoint = tune.Checkpoint.from_directory(folder)
-            told = {"seconds": guided.seconds, TIME: len(curve), METRIC: curve[-1]}
-            tune.report(told, checkpoint=checkpoint)
-
-    return heard
+def _tell(trial: Trial, here: Beginning, updates: int, score: float, seconds: float) -> None:
+    """Hand a state to Tune, which ends this process's work on the member there, by raising SystemExit, when its
+    population waits or it goes on from another."""
+    with TemporaryDirectory() as folder:
+        Path(folder, STATE).write_bytes(here.state)
+        said = {"trial": trial.canonical(), "updates": updates, "evaluation": here.evaluation}
+        Path(folder, TOLD).write_text(json.dumps(said))
+        checkpoint = tune.Checkpoint.from_directory(folder)
+        tune.report({"seconds": seconds, TIME: here.evaluation, METRIC: score}, checkpoint=checkpoint)

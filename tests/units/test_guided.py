@@ -7,7 +7,7 @@ from stopping import same, stopped, whole
 
 from harness.engine import run_trial
 from harness.errors import UserError
-from harness.guided import Guided, Member
+from harness.guided import Beginning, Guided, Member
 from harness.trial import Trial
 
 TRIAL = Trial(
@@ -18,8 +18,8 @@ CHANGES = [{"at": 8, "learning_rate": 0.03, "clip_norm": 0.5}, {"at": 12, "learn
 CHANGED = TRIAL.model_copy(update={"changes": CHANGES})
 
 
-def handed_on(trial: Trial, begin: bytes | None, evaluation: int):
-    """Train to the end; return the state at an evaluation, and what was trained."""
+def handed_on(trial: Trial, begin: Beginning, evaluation: int):
+    """Train to the end; return where it stood at an evaluation, and what was trained."""
     states: dict[int, bytes] = {}
     kept: list[bytes] = []
 
@@ -27,8 +27,8 @@ def handed_on(trial: Trial, begin: bytes | None, evaluation: int):
         assert isinstance(guided, Member)
         states[len(guided.curve)] = guided.state
 
-    record = run_trial(trial, keep=kept.append, keeper=Member(heard, begin, None, 3600, None))
-    return states.get(evaluation, b""), (record, kept)
+    record = run_trial(trial, keep=kept.append, keeper=Member(heard, lambda bound: begin, None, 3600, None))
+    return Beginning(evaluation, states.get(evaluation, b"")), (record, kept)
 
 
 def test_a_change_changes_what_comes_after_it_and_nothing_before():
@@ -53,11 +53,12 @@ def test_a_changing_trial_stopped_after_any_update_goes_on_to_the_same_bits(tmp_
 
 def test_who_goes_on_from_anothers_state_is_the_same_trial_as_one_alone():
     """An exchange copies weights, optimiser, generators and data cursor exactly: the schedule alone gives it again."""
-    state, first = handed_on(TRIAL, None, 2)
+    state, first = handed_on(TRIAL, Beginning(), 2)
     assert same(first, whole(TRIAL))  # being watched changes nothing
     second = TRIAL.model_copy(update={"changes": CHANGES[:1]})
     later, _ = handed_on(second, state, 3)
     assert same(handed_on(CHANGED, later, 4)[1], whole(CHANGED))
+    assert same(handed_on(CHANGED, Beginning(3), 4)[1], whole(CHANGED)), "a state that is lost is made anew"
 
 
 def test_settings_that_hold_follow_from_the_updates_made():
@@ -66,9 +67,9 @@ def test_settings_that_hold_follow_from_the_updates_made():
 
 
 def test_a_state_of_something_else_is_no_beginning():
-    state, _ = handed_on(TRIAL, None, 2)
+    state, _ = handed_on(TRIAL, Beginning(), 2)
     other = TRIAL.model_copy(update={"hidden_size": 7})
-    record = run_trial(other, keeper=Member(lambda guided: None, state, None, 3600, None))
+    record = run_trial(other, keeper=Member(lambda guided: None, lambda bound: state, None, 3600, None))
     assert record.status == "failed" and "does not fit" in record.reason
 
 

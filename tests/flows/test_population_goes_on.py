@@ -1,0 +1,82 @@
+"""A population that is killed at any moment goes on from its last exchange, and comes to the same records."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.record import Record
+from harness.store import open_folder
+
+pytestmark = pytest.mark.slow
+
+TEXT = """\
+question: Does a population outlive its command?
+name: bred
+set: {examples: 24000, batch_size: 16, hidden_size: 12, evaluations: 6}
+sweep: {task: {name: adding, length: 10, train_examples: 500, valid_examples: 64, test_examples: 64}, cell: lstm}
+search:
+  kind: population
+  tries: 4
+  space: {learning_rate: {from: 0.0001, to: 0.3, scale: log}, clip_norm: [0.5, 1.0, 2.0]}
+"""
+WAIT = 280.0
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    (folder / "bred.yaml").write_text(TEXT)
+    words = ["run", str(folder / "bred.yaml"), "--results", str(folder / "r"), "--wandb", "off"]
+    with open(folder / "log", "ab") as log:
+        return subprocess.Popen([sys.executable, "-m", "harness", *words], stdout=log, stderr=log, process_group=0)
+
+
+def said(folder: Path) -> str:
+    logs = [folder / "log", *folder.glob("r/bred/logs/*.log")]
+    return "\n".join(path.read_text(errors="replace")[-8_000:] for path in logs)
+
+
+def numbers(folder: Path) -> list[str]:
+    def told(record: Record) -> str:
+        return repr((record.search, record.trial_id, record.without_times()))
+
+    return sorted(map(told, open_folder(folder / "r" / "bred")))
+
+
+def remembered(folder: Path, evaluation: int) -> list[Path]:
+    return list(folder.glob(f"r/bred/*/*.population/*-{evaluation}-*"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("whole")
+    assert start(folder).wait(WAIT) == 0, said(folder)
+    assert not list(folder.rglob("*.population")), "it is over, so nothing is remembered"
+    return numbers(folder)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_at_any_moment_it_goes_on_from_its_last_exchange(how, whole, tmp_path):
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    process, until = start(tmp_path), time.monotonic() + WAIT
+    while not remembered(tmp_path, 3):
+        assert process.poll() is None and time.monotonic() < until, said(tmp_path)
+        time.sleep(0.02)
+    time.sleep(random.Random(seed).random())
+    os.kill(process.pid, how)
+    assert process.wait(WAIT) == (75 if how == signal.SIGTERM else -how), said(tmp_path)
+    before = len(said(tmp_path))
+    assert start(tmp_path).wait(WAIT) == 0, said(tmp_path)
+    assert numbers(tmp_path) == whole
+    last = sorted(tmp_path.glob("r/bred/logs/*.log"))[-1].read_text()
+    begun = [int(update) for update in re.findall(r"goes on from update (\d+) of 1500", last)]
+    assert begun and min(begun) >= 2 * 250, f"those of the first two exchanges are not made again: {before} {begun}"
+    assert not list(tmp_path.rglob("*.population"))
