@@ -10,6 +10,7 @@ from harness.errors import Fault, UserError
 from harness.jobs.cluster import Cluster, Node
 from harness.launch.gpus import at_once
 from harness.plan import crowd, pace, reduce
+from harness.plan.crowd import Gang
 from harness.plan.events import Farm
 from harness.plan.pace import Pace
 from harness.plan.reduce import Network
@@ -64,7 +65,7 @@ def measure(
     if len(workers) == 1:
         return Measured(paces, around, Network(0.0, math.inf))
     room = machine.cpu_count() >= 2 * one.threads
-    start = crowd.gang(one, paces[1][middle]) if room else 0.0
+    start = crowd.gang(one, paces[1][middle], around.command) if room else Gang(around.start_up)
     return Measured(paces, around, network or reduce.measured(), start)
 
 
@@ -92,4 +93,4 @@ def options(measured: Measured, place: Priced, most: int | None) -> list[Option]
 def repeated(measured: Measured, trials: int) -> Measured:
     """Return what was measured as if the benchmark had so many trials."""
     paces = {width: [own[k % len(own)] for k in range(trials)] for width, own in measured.paces.items()}
-    return Measured(paces, measured.crowd, measured.network, measured.gang_start)
+    return Measured(paces, measured.crowd, measured.network, measured.gang)

@@ -31,6 +31,15 @@ class Crowd:
     between: float  # two trials on one worker: its record, its W&B run, and the driver
     control: float  # of the driver's own work for a trial, which it does for one at a time
     factor: float  # of a trial's own seconds, with all cores of this machine busy; 1: no slower
+    command: float = 0.0  # of `start_up`: the interpreter, and the report
+
+
+@dataclass(frozen=True)
+class Gang:
+    """Seconds of the command that no trial of several workers has."""
+
+    start_up: float = 0.0  # until the workers of the first trial are started; end and report
+    between: float = 0.0  # of each trial until its workers have found one another: their processes, their imports
 
 
 class _Clock:
@@ -85,12 +94,12 @@ def measured(trial: Trial, pace: Pace) -> Crowd:
     ]
     factor = median(own[one] for one in order[at_once:]) / alone
     control = (clock.worked[-1] - clock.worked[0]) / (len(copies) - 1)
-    return Crowd(command + first + tail, max(control, median(later)), control, max(1.0, factor))
+    return Crowd(command + first + tail, max(control, median(later)), control, max(1.0, factor), command)
 
 
-def gang(trial: Trial, pace: Pace) -> float:
-    """Run two short copies of a trial on two workers, one after the other, and return the seconds from the end of one
-    to the beginning of the next: its processes, their imports, and how they find one another; about 40 seconds."""
+def gang(trial: Trial, pace: Pace, command: float) -> Gang:
+    """Run two short copies of a trial on two workers, one after the other: from the end of one to the beginning of the
+    next is what each takes to start, and what the first takes longer is the start of all; about 40 seconds."""
     from rich.console import Console
 
     from harness.launch.base import Target
@@ -99,13 +108,16 @@ def gang(trial: Trial, pace: Pace) -> float:
 
     part, _ = shortened(trial, pace)
     copies = [part.model_copy(update={"seed": seed, "workers": 2}) for seed in range(2)]
-    clock = _Clock()
+    clock, began = _Clock(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         target = Target(folder, "plan", machine.fingerprint(), wandb=True)
         with diverted(Path(folder, "log"), Console()):
             launch(copies, target, clock, 1)
-        last = target.store().read(copies[1].id)
-    return max(0.0, clock.ended[copies[1].id] - clock.ended[copies[0].id] - last.seconds)
+        whole = time.monotonic() - began
+        own = [target.store().read(copy.id).seconds for copy in copies]
+    first, last = (clock.ended[copy.id] for copy in copies)
+    between = max(0.0, last - first - own[1])
+    return Gang(max(0.0, command + whole - sum(own) - 2 * between), between)
 
 
 def _interpreter() -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from harness.plan.crowd import Crowd
+from harness.plan.crowd import Crowd, Gang
 from harness.plan.events import Farm, Outcome, simulate
 from harness.plan.pace import Pace
 from harness.plan.reduce import Network
@@ -21,7 +21,7 @@ class Measured:
     paces: Mapping[int, Sequence[Pace]]  # workers -> one for each trial, in order
     crowd: Crowd
     network: Network
-    gang_start: float = 0.0  # seconds in which the workers of one trial find one another
+    gang: Gang = field(default_factory=Gang)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def seconds_of(pace: Pace, workers: int, measured: Measured, speed: float, crowd
     if workers == 1:
         return own
     talk = measured.network.seconds(GRADIENT_BYTES * pace.parameters, workers)
-    return own + pace.updates * talk + measured.gang_start
+    return own + pace.updates * talk + measured.gang.between
 
 
 def option(workers: int, measured: Measured, farm: Farm, speed: float = 1.0, most: int | None = None) -> Option:
@@ -62,4 +62,5 @@ def option(workers: int, measured: Measured, farm: Farm, speed: float = 1.0, mos
     beside = measured.crowd.between - measured.crowd.control  # the driver's part is simulated
     outcome = simulate([one + beside for one in own], workers, replace(farm, control=measured.crowd.control))
     alone = sum(seconds_of(pace, 1, measured, speed, crowded) for pace in measured.paces[1])
-    return Option(workers, at_once, outcome, measured.crowd.start_up + outcome.seconds, math.fsum(own), alone)
+    start = measured.crowd.start_up if workers == 1 else measured.gang.start_up
+    return Option(workers, at_once, outcome, start + outcome.seconds, math.fsum(own), alone)

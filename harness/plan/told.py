@@ -37,7 +37,8 @@ def lines(name: str, trials: int, measured: Measured, options: Sequence[Option],
     yield f"  {1000 * crowd.between:.0f} ms between two trials, {1000 * crowd.control:.0f} ms of them in the driver;"
     yield f"  {100 * (crowd.factor - 1):.0f} % slower with every core busy"
     if len(options) > 1:
-        yield f"  {measured.gang_start:.1f} s until several workers of a trial have found one another"
+        together = f"{measured.gang.between:.1f} s until several workers of a trial have found one another"
+        yield f"  {together}, beside {measured.gang.start_up:.1f} s once"
         yield f"  an all-reduce: {1e6 * net.latency:.0f} us and 1 s for {net.bandwidth / 1e9:.2g} GB, for each step"
     yield ""
     rows = [["workers a trial", "at once", "time", "node hours", "cost", "busy", "efficiency", "failures", "restarts"]]

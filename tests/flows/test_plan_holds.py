@@ -1,4 +1,4 @@
-"""What the plan foretells, held against real runs here within 25 %: one and two trials at once."""
+"""What the plan foretells, held against real runs here within 25 %: one and two trials at once, one and two workers."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def harness(*words: str, cwd: Path) -> str:
     return done.stdout
 
 
-def deviation(folder: Path, at_once: int) -> float:
+def deviation(folder: Path, workers: int, at_once: int) -> float:
     """Plan, run, and return by how much the run took longer than the plan said, as a share."""
     asked = ("how-long.yaml", "--max-concurrent", str(at_once))
     plan = harness("plan", *asked, cwd=folder)
-    found = re.search(rf"^ +1 +{at_once} +([\d.]+) (seconds|minutes) ", plan, re.MULTILINE)
+    found = re.search(rf"^ +{workers} +{at_once} +([\d.]+) (seconds|minutes) ", plan, re.MULTILINE)
     assert found, plan
     planned = float(found[1]) * SECONDS[found[2]]
     begin = time.monotonic()
-    harness("run", *asked, "--results", f"results-{begin}", cwd=folder)
+    harness("run", *asked, "--set", f"workers={workers}", "--results", f"results-{begin}", cwd=folder)
     took = time.monotonic() - begin
-    print(f"{at_once} at once: planned {planned:.1f} s, took {took:.1f} s")
+    print(f"{workers} workers a trial, {at_once} at once: planned {planned:.1f} s, took {took:.1f} s")
     return took / planned - 1
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_the_plan_holds(at_once, tmp_path):
-    (tmp_path / "how-long.yaml").write_text(BENCHMARK)
+@pytest.mark.parametrize(("workers", "at_once", "seeds"), [(1, 1, 3), (1, 2, 3), (2, 1, 1)])
+def test_the_plan_holds(workers, at_once, seeds, tmp_path):
+    (tmp_path / "how-long.yaml").write_text(BENCHMARK.replace("seeds: 3", f"seeds: {seeds}"))
     found: list[float] = []
     while len(found) < TRIES and not any(abs(one) <= WITHIN for one in found):
-        found.append(deviation(tmp_path, at_once))
+        found.append(deviation(tmp_path, workers, at_once))
     assert min(map(abs, found)) <= WITHIN, found

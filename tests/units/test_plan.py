@@ -12,7 +12,7 @@ from harness import cost
 from harness.errors import UserError
 from harness.jobs.cluster import Cluster, Node
 from harness.plan import build, told
-from harness.plan.crowd import Crowd
+from harness.plan.crowd import Crowd, Gang
 from harness.plan.events import Farm, simulate
 from harness.plan.pace import Pace, shape, share
 from harness.plan.reduce import Network, fit
@@ -84,11 +84,14 @@ def test_the_model_of_an_all_reduce_is_found_again():
 
 def test_a_trial_on_a_gang_adds_its_all_reduces():
     net, around = Network(1e-3, 1e9), CROWD
-    measured = Measured({1: [PACE], 2: [PACE]}, around, net, gang_start=3.0)
+    measured = Measured({1: [PACE], 2: [PACE]}, around, net, gang=Gang(20.0, 3.0))
     alone = seconds_of(PACE, 1, measured, 1.0, 1.0)
     assert alone == pytest.approx(0.5 + 100 * 0.01 + 5 * 0.1)
     assert seconds_of(PACE, 2, measured, 1.0, 1.0) == pytest.approx(alone + 3 + 100 * net.seconds(4000, 2))
     assert seconds_of(PACE, 1, measured, 4.0, 1.0) == pytest.approx(alone / 4)
+    quiet = replace(measured, crowd=replace(CROWD, factor=1.0))
+    whole = option(2, quiet, Farm(1, 2), most=1).seconds  # the start of gangs is another one than that of trials
+    assert whole == pytest.approx(20 + seconds_of(PACE, 2, quiet, 1.0, 1.0) + CROWD.between)
 
 
 def test_one_at_a_time_is_not_slowed_by_others():
