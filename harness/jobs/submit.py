@@ -78,9 +78,13 @@ def trials_of(benchmark: Benchmark) -> str:
 def submit(planned: Plan, results: Path, no_token: bool, say: Say) -> None:
     """Submit a job, after all that can be wrong has been looked at."""
     note, cluster = planned.note, planned.cluster
-    client = jobs.connect(cluster, no_token)
-    same_ray(client.ray_version, cluster)
-    fits(jobs.nodes(cluster), planned)
+    try:
+        client = jobs.connect(cluster, no_token)
+        same_ray(client.ray_version, cluster)
+        fits(jobs.nodes(cluster), planned)
+    except jobs.Unreachable as error:  # nothing has started, so nothing goes on: it is the user's to see to
+        what, _, remedy = str(error).partition("\n  try: ")
+        raise UserError(Fault(what, note.on, remedy=remedy)) from None
     staged = planned.upload.stage(notes.folder(results, note.id) / "upload")
     notes.write(results, note)
     say(f"the same by hand:\n  {planned.by_hand(staged)}")

@@ -152,6 +152,17 @@ def test_a_sweep_runs_on_every_node(sweep, whole):
     assert same(sweep.records(), whole)
 
 
+def test_a_folder_that_nodes_do_not_share_is_refused(running, file):
+    """Below the head's own folder, in whose place each worker has another."""
+    switch_on(running)
+    sweep = Sweep(running, running.sessions / "results", file)
+    assert sweep.start().wait(WAIT) == 2, sweep.said()
+    for node in running.workers:
+        why = "the results folder is not shared: it does not see what another node wrote"
+        assert f"error: node {node.address}: {why}\n  try: mount it there" in sweep.said()
+    assert running.head.address not in sweep.said().partition("error: ")[2] and not sweep.stored()
+
+
 def disturb(sweep: Sweep, process: subprocess.Popen[bytes], node: Node, how, what: str) -> float:
     """Do something to a node while it trains; return how long its trial was nowhere."""
     until(lambda: sweep.at_checkpoint(node) or process.poll() is not None, WAIT, 0.02)

@@ -96,7 +96,7 @@ def test_as_many_trials_run_at_once_as_have_a_share(cluster, tmp_path):
         command = [sys.executable, "-c", SHARED_OUT, str(share), trial, environment["RAY_ADDRESS"], str(tmp_path)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
         assert done.returncode == 0, done.stderr[-4_000:]
-        assert done.stdout.splitlines()[-1] == f"[{most}, {[['0']] * 5}]".replace("'", '"'), "all on the one GPU"
+        assert done.stdout.splitlines()[-1] == f"[{most}, {[[0]] * 5}]", "all on the one GPU"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

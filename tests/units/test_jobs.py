@@ -242,6 +242,13 @@ def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits_for_ever(place
     assert harness("submit", "benchmarks/go.yaml", "--on", "here.yaml", "--set", "threads=3") == 0
 
 
+def test_a_cluster_that_does_not_answer_is_refused_before_anything_goes(place, head, capsys):
+    (place / "gone.yaml").write_text(f"dashboard: http://127.0.0.1:9\nresults: {place}/shared\n")
+    assert harness("submit", "benchmarks/go.yaml", "--on", "gone.yaml") == 2
+    assert "error: gone.yaml: no answer at http://127.0.0.1:9\n  try: is the tunnel up" in capsys.readouterr().err
+    assert not head.jobs and not (place / "results").exists()
+
+
 def test_another_ray_is_refused(place, head, capsys):
     head.ray_version = "2.59.0"
     assert harness("submit", "benchmarks/go.yaml", "--on", "here.yaml") == 2
