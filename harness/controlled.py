@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -16,14 +17,20 @@ from harness.workers import Workers
 
 @contextmanager
 def controlled(trial: Trial, workers: Workers | None = None) -> Iterator[None]:
-    """Seed and threads of the trial inside, what was there before afterwards; the libraries' chatter kept out."""
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    """Seed and threads of the trial inside, what was there before afterwards; the libraries' chatter kept out.
+
+    float32 is float32: torch lets cuDNN's recurrent kernels round products to TF32, and no others, so that cells would
+    differ by it.
+    """
+    cudnn: Any = torch.backends.cudnn.rnn  # whose types do not say what it has
+    threads, state, exact = torch.get_num_threads(), torch.get_rng_state(), cudnn.fp32_precision
     noisy = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in noisy]
     for logger in noisy:
         logger.setLevel(logging.ERROR)
     memory.keep_freed()
     torch.set_num_threads(trial.threads)
+    cudnn.fp32_precision = "ieee"
     torch.manual_seed((workers or Workers()).seed(trial.seed))
     try:
         with warnings.catch_warnings():
@@ -33,5 +40,6 @@ def controlled(trial: Trial, workers: Workers | None = None) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_rng_state(state)
+        cudnn.fp32_precision = exact
         for logger, level in zip(noisy, levels, strict=True):
             logger.setLevel(level)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from harness import machine
+from harness.controlled import controlled
 from harness.engine import blank
 from harness.errors import UserError
 from harness.jobs import cluster
@@ -51,6 +54,15 @@ def test_a_promise_that_torch_does_not_see_is_no_reason_to_train_on_a_cpu():
     assert gpus.device(0.0) == "cpu" and gpus.blind() == f"torch {torch.__version__} sees none"
     with pytest.raises(UserError, match=r"Ray promises a GPU, and torch .* sees none"):
         gpus.device(0.5)
+
+
+def test_float32_is_float32_in_every_cell():
+    """torch's default rounds the products of cuDNN's LSTM and GRU to 10 bits, and those of a plain loop not."""
+    cudnn: Any = torch.backends.cudnn.rnn
+    before = cudnn.fp32_precision
+    with controlled(TRIAL):
+        assert cudnn.fp32_precision == "ieee"
+    assert cudnn.fp32_precision == before
 
 
 def test_a_cluster_is_refused_that_has_no_gpu_or_whose_torch_sees_none():
