@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 TEXT = """\
 question: Does a population outlive its command?
 name: bred
-set: {examples: 24000, batch_size: 16, hidden_size: 12, evaluations: 6}
+set: {examples: 12000, batch_size: 16, hidden_size: 12, evaluations: 6}
 sweep: {task: {name: adding, length: 10, train_examples: 500, valid_examples: 64, test_examples: 64}, cell: lstm}
 search:
   kind: population
@@ -70,13 +70,13 @@ def test_killed_at_any_moment_it_goes_on_from_its_last_exchange(how, whole, tmp_
     while not remembered(tmp_path, 3):
         assert process.poll() is None and time.monotonic() < until, said(tmp_path)
         time.sleep(0.02)
-    time.sleep(random.Random(seed).random())
+    time.sleep(random.Random(seed).random() / 2)
     os.kill(process.pid, how)
     assert process.wait(WAIT) == (75 if how == signal.SIGTERM else -how), said(tmp_path)
     before = len(said(tmp_path))
     assert start(tmp_path).wait(WAIT) == 0, said(tmp_path)
     assert numbers(tmp_path) == whole
     last = sorted(tmp_path.glob("r/bred/logs/*.log"))[-1].read_text()
-    begun = [int(update) for update in re.findall(r"goes on from update (\d+) of 1500", last)]
-    assert begun and min(begun) >= 2 * 250, f"those of the first two exchanges are not made again: {before} {begun}"
+    begun = [int(update) for update in re.findall(r"goes on from update (\d+) of 750", last)]
+    assert begun and min(begun) >= 2 * 125, f"those of the first two exchanges are not made again: {before} {begun}"
     assert not list(tmp_path.rglob("*.population"))
