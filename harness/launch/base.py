@@ -118,7 +118,8 @@ def train_and_store(
     workers = workers or Workers(device=gpus.device(target.gpus))
     if workers.rank:
         return run_trial(trial, target.benchmark, workers=workers)
-    limits.prepare(trial.threads, trial.precision, target.scratch)
+    if not target.gpus:  # what it measures is a CPU's
+        limits.prepare(trial.threads, trial.precision, target.scratch)
     keep = partial(store.write_weights, name or trial.id) if target.weights else None
     record = run_trial(trial, target.benchmark, keep, _keeper(trial, target, made), workers)
     return _store(record.replace(trial_id=name or trial.id), target, store)
