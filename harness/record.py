@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from harness.held import Held
 from harness.metrics import METRICS
 from harness.trial import later
 
@@ -23,7 +24,7 @@ Status = Literal["ok", "diverged", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(Held):
     """One row: a trial and all that was observed of it. Times vary; everything else repeats bit for bit."""
 
     # what was asked

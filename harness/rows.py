@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import itertools
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import sealed
+from harness.held import Column
 from harness.objects import ObjectError, Place
 from harness.record import SCHEMA_VERSION, Record, arrow_schema
 
@@ -98,24 +98,47 @@ def _records(table: Any) -> list[Record]:
     """Rows as Records of today's schema: a field that came later, or was not read, has its default.
 
     A column at a time: a hundred thousand rows take seconds, where a dict a row takes minutes. Equal texts and equal
-    lists of whole numbers are one object, and so are all empty lists: memory holds them, nobody changes them.
+    numbers of a column are one object, and so are all empty lists: memory holds them, nobody changes them. Lists of
+    numbers stay in the table (held.py).
     """
-    columns: list[Iterable[Any]] = []
-    for field in dataclasses.fields(Record):
-        if field.name == "schema_version":
-            columns.append(itertools.repeat(SCHEMA_VERSION))
-        elif field.name in table.column_names:
-            columns.append(_values(table[field.name].combine_chunks()))
-        elif field.default_factory is not dataclasses.MISSING:
-            columns.append(itertools.repeat(_EMPTY))
-        else:
-            columns.append(itertools.repeat(field.default))
+    held: dict[str, Column] = {}
     with _no_garbage():
         made = [Record.__new__(Record) for _ in range(len(table))]
-        for field, column in zip(dataclasses.fields(Record), columns, strict=True):
-            fill = getattr(Record, field.name).__set__  # of a slot: what __init__ does, ten times as fast
-            deque(map(fill, made, column), maxlen=0)
+        for field in dataclasses.fields(Record):
+            column: Iterable[Any]
+            if field.name == "schema_version":
+                column = itertools.repeat(SCHEMA_VERSION)
+            elif field.name in table.column_names:
+                array = table[field.name].combine_chunks()
+                if found := _lists(array):
+                    held[field.name] = found
+                    continue
+                column = _values(array)
+            else:
+                column = itertools.repeat(field.default if field.default_factory is dataclasses.MISSING else _EMPTY)
+            _fill(made, field.name, column)
+        _fill(made, "_columns", itertools.repeat(held))
+        _fill(made, "_row", itertools.count())
     return made
+
+
+def _fill(made: Iterable[Record], name: str, values: Iterable[Any]) -> None:
+    """Fill a slot, as __init__ does, ten times as fast."""
+    deque(map(getattr(Record, name).__set__, made, values), maxlen=0)
+
+
+def _lists(array: Any) -> Column | None:
+    """Lists of numbers as they lie in a table; None where these are none, or some are missing."""
+    import pyarrow as pa
+
+    kind = array.type
+    if not pa.types.is_list(kind) or array.null_count:
+        return None
+    numbers = array.flatten()
+    if not (pa.types.is_integer(numbers.type) or pa.types.is_floating(numbers.type)) or numbers.null_count:
+        return None
+    starts = array.offsets.to_numpy()
+    return numbers.to_numpy(), (starts - starts[0]).tolist()
 
 
 @contextmanager
@@ -138,21 +161,19 @@ def _values(array: Any) -> list[Any]:
     if pa.types.is_string(kind):
         coded = array.dictionary_encode()
         words = [*coded.dictionary.to_pylist(), None]
-        return [words[i] for i in coded.indices.fill_null(-1).to_numpy().tolist()]
+        indices = coded.indices.fill_null(-1) if array.null_count else coded.indices
+        return [words[i] for i in indices.to_numpy().tolist()]
     if array.null_count:
         return array.to_pylist()
-    if pa.types.is_list(kind) and not pa.types.is_nested(kind.value_type):
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
         flat, ends = _values(array.flatten()), array.offsets.to_numpy().tolist()
-        if not flat:
-            return [_EMPTY] * len(array)
-        parts = (flat[start - ends[0] : end - ends[0]] for start, end in itertools.pairwise(ends))
-        if not pa.types.is_integer(kind.value_type):
-            return [part or _EMPTY for part in parts]
-        known: dict[tuple[int, ...], list[int]] = {(): _EMPTY}
-        return [known.setdefault(tuple(part), part) for part in parts]
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        values = array.to_numpy()
-        return [math.nan] * len(values) if (values != values).all() else values.tolist()
+        return [flat[start - ends[0] : end - ends[0]] or _EMPTY for start, end in itertools.pairwise(ends)]
+    if pa.types.is_int64(kind) or pa.types.is_float64(kind):
+        coded = array.view(pa.int64()).dictionary_encode()  # bit by bit
+        if 2 * len(coded.dictionary) > len(array):
+            return array.to_numpy().tolist()
+        numbers = coded.dictionary.view(kind).to_numpy().tolist()
+        return [numbers[i] for i in coded.indices.to_numpy().tolist()]
     return array.to_pylist()
 
 

@@ -54,6 +54,8 @@ class Benchmark:
     def known(self) -> tuple[Trial, ...]:
         """The trials that run whatever a search finds out."""
         begun = {t.id for study in self.studies if not study.search.foreseen for t in study.begins}
+        if not begun:
+            return self.trials
         return tuple(trial for trial in self.trials if trial.id not in begun)
 
     @property
@@ -147,7 +149,7 @@ def _expand(sweep: Sweep, reader: Reader, studies: list[Study]) -> tuple[Trial, 
         return None
     seeds = sweep.seeds or (0,)
     if sweep.search is None:
-        return tuple(drawn.seeded(trial, seed) for seed in seeds for trial, _ in variants.values())
+        return tuple(trial.seeded(seed) for seed in seeds for trial, _ in variants.values())
     where = reader.where(("search", "space"))
     studies += drawn.studies(sweep.search, list(variants.values()), seeds, faults, where)
     for held in sweep.matched:

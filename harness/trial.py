@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -38,6 +39,7 @@ LATER: Final[frozenset[str]] = frozenset({"changes", "pointer", "workers"})
 class Trial(BaseModel):
     """Settings of one training run. Units and ranges stand beside each; `task` and `cell` carry theirs by name."""
 
+    __slots__ = ("_id",)  # beside the settings, so that no copy with other settings takes it along
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     task: dict[str, Any] = Field(description="name of a task, or {name, its settings}")
@@ -104,8 +106,20 @@ class Trial(BaseModel):
 
     @property
     def id(self) -> str:
-        """16 hex digits of the SHA-256 of the canonical JSON."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+        """16 hex digits of the SHA-256 of the canonical JSON, found once: a benchmark asks for it again and again."""
+        try:
+            return str(object.__getattribute__(self, "_id"))
+        except AttributeError:
+            found = hashlib.sha256(self.canonical().encode()).hexdigest()[:16]
+            object.__setattr__(self, "_id", found)
+            return found
+
+    def seeded(self, seed: int) -> Trial:
+        """Return the same trial with another seed. A hundred thousand of them share what pydantic keeps of which
+        settings were given, which takes more memory than the settings."""
+        made = self.model_copy(update={"seed": seed})
+        object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        return made
 
     def canonical(self) -> str:
         """One JSON text for equal settings: sorted keys, no spaces."""
@@ -224,6 +238,7 @@ class Trial(BaseModel):
             raise UserError(faults)
 
 
+@cache
 def later() -> dict[str, Any]:
     """Return the settings that an id holds only where they are not at their default, which this is."""
     return {name: Trial.model_fields[name].default for name in sorted(LATER)}

@@ -15,7 +15,7 @@ from harness import registry
 ROOT = Path(__file__).parents[1]
 LEVELS = {
     0: "errors redact registry grid override wording yamlfile textfile claims search trial machine metrics record "
-    "references files lease objects late sealed rows folder segments compact stop store stats stability spent",
+    "references files lease objects late sealed held rows folder segments compact stop store stats stability spent",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
     3: "workers controlled clocked module probes samples tracking upload snapshot checkpoint keeper guided changing "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 from harness.metrics import METRICS
 from harness.record import Record
@@ -106,15 +107,36 @@ def _deep() -> list[Column]:
 
 def by_position(row: Row, name: str) -> list[float]:
     """Return the median over seeds of each entry of a list in the records that have the most entries."""
-    found = [values for r in row.records if (values := getattr(r, name))]
-    longest = max(map(len, found), default=0)
-    return [median(values[i] for values in found if len(values) == longest) for i in range(longest)]
+    known = _positions(row)
+    if name not in known:
+        found = [values for r in row.records if (values := getattr(r, name))]
+        longest = max(map(len, found), default=0)
+        known[name] = list(map(median, zip(*(values for values in found if len(values) == longest), strict=True)))
+    return known[name]
 
 
 def by_window(row: Row, name: str) -> dict[int, float]:
     """Return {window length: median over seeds} of what truncation does, shortest first."""
-    found = [dict(zip(r.truncation_k, getattr(r, name), strict=False)) for r in row.records]
-    return {k: median(f[k] for f in found if k in f) for k in sorted({k for f in found for k in f})}
+    known = _windows(row)
+    if name not in known:
+        values: dict[int, list[float]] = defaultdict(list)
+        for record in row.records:
+            for k, value in dict(zip(record.truncation_k, getattr(record, name), strict=False)).items():
+                values[k].append(value)
+        known[name] = {k: median(values[k]) for k in sorted(values)}
+    return known[name]
+
+
+@once
+def _positions(row: Row) -> dict[str, list[float]]:
+    """What `by_position` found already: card and CSV ask for the same lists."""
+    return {}
+
+
+@once
+def _windows(row: Row) -> dict[str, dict[int, float]]:
+    """The same of `by_window`."""
+    return {}
 
 
 def first_event(row: Row) -> Record | None:

@@ -45,10 +45,11 @@ def packed(table: MachineTable, shown: Sequence[Sequence[Column]]) -> str:
     rows = [(group, row) for group in table.groups for row in group.rows]
     sizes = _json([len(group.rows) for group in table.groups])
     sides = _json(_coded((facets(group, row) for group, row in rows), always=True))
-    tables = ",".join(  # a column at a time: together their cells would be the most of what a report has in memory
-        f"[{','.join(_json(_coded(_short(*cell(column, row)) for _, row in rows)) for column in found)}]"
-        for found in shown
-    )
+    columns = {column.name: column for found in shown for column in found}  # those of one name show the same
+    texts = {  # a column at a time: together their cells would be the most of what a report has in memory
+        name: _json(_coded(_short(*cell(column, row)) for _, row in rows)) for name, column in columns.items()
+    }
+    tables = ",".join(f"[{','.join(texts[column.name] for column in found)}]" for found in shown)
     text = f'{{"sizes":{sizes},"facets":{sides},"tables":[{tables}]}}'
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
 

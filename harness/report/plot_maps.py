@@ -85,8 +85,8 @@ def _paint(axes: Axes, tiles: dict[Tile, Row], across: list[Any], up: list[Any])
         x, y = across.index(clip), up.index(window)
         ends = row.statuses
         lost, stored = ends["diverged"] + ends["failed"], len(row.records)
-        axes.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, fill=False, edgecolor=MUTED, linewidth=0.6))
-        axes.add_patch(
+        axes.add_artist(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, fill=False, edgecolor=MUTED, linewidth=0.6))
+        axes.add_artist(  # no patch, of which hundreds would each be asked for the limits that are set below
             Rectangle((x - 0.47, y - 0.46), 0.94, 0.92 * lost / stored, color=DIVERGED, alpha=0.35, linewidth=0)
         )
         score = "lost" if math.isinf(row.score.center) else number(row.score.center, row.metric.format)

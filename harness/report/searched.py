@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from harness.record import Record
+from harness.report.once import once
 from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import arrow, clean, interval, listing, phrase, plural
 from harness.search import note
@@ -21,7 +22,10 @@ def searched(table: MachineTable) -> list[str]:
     return [line for group in table.groups if (line := _line(group))]
 
 
+@once
 def _line(group: TaskGroup) -> str:
+    if not any(record.search for row in group.rows for record in row.records):
+        return ""
     found: dict[str, dict[int, list[Try]]] = defaultdict(lambda: defaultdict(list))
     keys = _held(group)
     space = [key for key in group.differing if key not in keys]

@@ -46,11 +46,17 @@ def drawing() -> Iterator[None]:
 
 def draw(width: float, height: float, alt: str, paint: Callable[[Figure, Axes], None]) -> Markup:
     """Return the SVG of one figure; `width` and `height` in inches, `alt` for who cannot see it."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     paint(figure, figure.add_subplot())
     out = io.StringIO()
+    FigureCanvasSVG(figure)
+    layout = figure.get_layout_engine()
+    assert layout
+    layout.execute(figure)  # by itself: savefig would draw everything twice for it
+    figure.set_layout_engine("none")
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(out.getvalue(), alt)
 

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 
 from harness.metrics import METRICS, Metric
 from harness.record import Record
@@ -46,7 +47,7 @@ class Horizon:
 
 def bounded(records: Iterable[Record], horizon: Callable[[Record], float]) -> Horizon:
     """Return the median horizon. Where it was not reached the largest lag measured stands in: a bound from below."""
-    found = [(horizon(r), float(max(r.gradient_lags))) for r in records if r.gradient_lags]
+    found = [(horizon(r), float(max(lags))) for r in records if (lags := r.gradient_lags)]
     found = [(steps, last) for steps, last in found if not math.isnan(steps)]
     bound = median(min(steps, last) for steps, last in found)
     return Horizon(bound, median(steps for steps, _ in found) > bound)
@@ -113,11 +114,15 @@ class Row:
     def over_seeds(self, name: str) -> Summary:
         """Return the summary of a METRICS number over those trials that count in it (top of this file)."""
         if name not in self._summaries:
-            counted = [r for r in self.records if r.status == "ok"] if name in OK_ONLY else self.records
-            values = [float(getattr(r, name)) for r in counted if r.updates or name not in COUNTS]
-            known = [value for value in values if value == value]
+            counted = self._ended_ok if name in OK_ONLY else self.records
+            counted = [r for r in counted if r.updates] if name in COUNTS else counted
+            known = [float(value) for value in map(attrgetter(name), counted) if value == value]
             self._summaries[name] = summary(known, METRICS[name].better == "higher")
         return self._summaries[name]
+
+    @cached_property
+    def _ended_ok(self) -> Sequence[Record]:
+        return [r for r in self.records if r.status == "ok"]
 
     @cached_property
     def _summaries(self) -> dict[str, Summary]:

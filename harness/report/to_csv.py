@@ -21,6 +21,7 @@ from harness.report.table import MEASURED, OK_ONLY, MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean
 from harness.stats import Summary
 
+_NONE = (None,) * len(Summary._fields)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Text that starts so is run as a formula by a spreadsheet."""
 
@@ -28,7 +29,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def render(report: Report) -> str:
     """Return the CSV text: a header, then one line for each variant and machine; empty cells are not known."""
     found = numbers(report)
-    return _text([*found], zip(*found.values(), strict=True))
+    return _text([*found], zip(*map(_texts, found.values()), strict=True))
 
 
 @once
@@ -39,27 +40,25 @@ def numbers(report: Report) -> dict[str, list[object]]:
     count = 0
     for table in report.machines:
         for group in table.groups:
-            scaling = scaled(group.rows)
-            for row, beside in zip(group.rows, _compared(group), strict=True):
-                for name, value in (_cells(table, row, group.name, keys) | scaling(row) | beside).items():
-                    column = found.setdefault(name, [])
-                    column += [None] * (count - len(column))
-                    column.append(value)
-                count += 1
+            for name, values in _columns(table, group, keys).items():
+                column = found.setdefault(name, [])
+                column += [None] * (count - len(column))
+                column += values
+            count += len(group.rows)
     return {name: column + [None] * (count - len(column)) for name, column in found.items()}
 
 
 def render_claims(report: Report) -> str:
     """Return the CSV text of the claims: a header, then one line for each check and machine."""
     found = [line for table in report.machines for line in claimed.lines(report.findings(table), table.fingerprint)]
-    return _text(claimed.COLUMNS, ([line.get(name) for name in claimed.COLUMNS] for line in found))
+    return _text(claimed.COLUMNS, ([_cell(line.get(name)) for name in claimed.COLUMNS] for line in found))
 
 
 def render_published(report: Report) -> str:
     """Return the CSV text of published numbers beside ours: a header, then one line for each number and machine."""
     held = [(one, table) for table in report.machines for group in table.groups for one in published(group)]
     lines = (one.line(table.fingerprint) for one, table in held)
-    return _text(COLUMNS, ([line[name] for name in COLUMNS] for line in lines))
+    return _text(COLUMNS, ([_cell(line[name]) for name in COLUMNS] for line in lines))
 
 
 def _text(names: Sequence[str], lines: Iterable[Iterable[object]]) -> str:
@@ -67,7 +66,7 @@ def _text(names: Sequence[str], lines: Iterable[Iterable[object]]) -> str:
     out = io.TextIOWrapper(data, "utf-8", "surrogatepass", newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([safe(name) for name in names])
-    writer.writerows(map(_cell, line) for line in lines)
+    writer.writerows(lines)
     out.flush()
     return data.getvalue().decode("utf-8", "surrogatepass")
 
@@ -77,87 +76,116 @@ def safe(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 
-def _compared(group: TaskGroup) -> list[dict[str, object]]:
-    """How each row of a task stands against its best one; nothing of the best itself."""
-    best: dict[str, object] = {}
-    others: list[dict[str, object]] = [
-        {
-            "difference": one.found.shift,
-            "difference_low": one.found.low,
-            "difference_high": one.found.high,
-            "difference_confidence": one.found.confidence,
-            "best_ahead": one.found.improvement,
-            "p": one.found.p,
-            "p_holm": one.p,
-            "against_best": one.verdict,
-            "seeds_needed": one.needed,
-        }
-        for one in compare(group)
-    ]
-    return [best, *others]
+Columns = dict[str, Iterable[object]]
+"""Header -> the value of each row of a task."""
 
 
-def _cells(table: MachineTable, row: Row, task: str, keys: list[str]) -> dict[str, object]:
-    """Return header -> value of one row. Suffixes: _low, _high: the interval; _confidence: its coverage; _n: trials."""
-    ends = row.statuses
-    shown = {key: row.variant.shown(key) for key in keys}
+def _columns(table: MachineTable, group: TaskGroup, keys: list[str]) -> Columns:
+    """Return the columns of a task. Suffixes: _low, _high: the interval; _confidence: its coverage; _n: trials."""
+    rows = group.rows
+    also = dict.fromkeys(name for row in rows for name in row.also)
     return {
-        "task": task,
-        "cell": row.variant.cell,
-        **{key: "" if text == NONE else _setting(row, key, text) for key, text in shown.items()},
-        "metric": row.metric.name,
-        "higher_is_better": row.higher_is_better,
-        **_summary("score", row.score),
-        "score_iqm": row.mean.center,
-        "score_iqm_low": row.mean.low,
-        "score_iqm_high": row.mean.high,
-        "floor": row.floor,
-        "beats_floor": row.beats_floor,
-        **{key: value for name in row.also for key, value in _summary(name, row.beside(name)).items()},
-        **{key: value for name in OK_ONLY[:1] for key, value in _summary(name, row.over_seeds(name)).items()},
-        "kernel": counted(row.kernels).replace(NONE, ""),
-        "bound": counted(bounds(row)).replace(NONE, ""),
-        **{f"ceiling_{floor}": ceiling(row, floor) for floor in FLOORS},
-        "padding_share": row.over_seeds("padding_share").center,
-        **{key: value for name in MEASURED for key, value in _summary(name, row.over_seeds(name)).items()},
-        "gradient_horizon": row.horizon.steps,
-        "gradient_horizon_at_least": None if math.isnan(row.horizon.steps) else row.horizon.at_least,
-        **_card(row),
-        "verdict": counted(row.verdicts),
-        **{f"trials_{end}": ends[end] for end in ("ok", "diverged", "failed", "missing")},
-        "parameters": None if math.isnan(row.parameters) else int(row.parameters),
-        **{key: value for name in OK_ONLY[1:] for key, value in _summary(name, row.over_seeds(name)).items()},
-        "fingerprint": clean(table.fingerprint),
-        "git_commit": clean(" ".join(sorted({r.git_commit for r in row.records}))),
-        "trial_ids": clean(" ".join(r.trial_id for r in row.records)),
-        "settings": row.variant.key,
-    }
+        "task": [group.name] * len(rows),
+        "cell": [row.variant.cell for row in rows],
+        **{key: [_setting(row, key) for row in rows] for key in keys},
+        "metric": [row.metric.name for row in rows],
+        "higher_is_better": [row.higher_is_better for row in rows],
+        **_summaries("score", (row.score for row in rows)),
+        **_parts("score_iqm", ("", "_low", "_high"), (row.mean[:3] for row in rows)),
+        "floor": [row.floor for row in rows],
+        "beats_floor": [row.beats_floor for row in rows],
+        **_merged(_summaries(name, (row.beside(name) if name in row.also else _NONE for row in rows)) for name in also),
+        **_merged(_medians(rows, name) for name in OK_ONLY[:1]),
+        "kernel": [counted(row.kernels).replace(NONE, "") for row in rows],
+        "bound": [counted(bounds(row)).replace(NONE, "") for row in rows],
+        **{f"ceiling_{floor}": [ceiling(row, floor) for row in rows] for floor in FLOORS},
+        "padding_share": [row.over_seeds("padding_share").center for row in rows],
+        **_merged(_medians(rows, name) for name in MEASURED),
+        "gradient_horizon": [row.horizon.steps for row in rows],
+        "gradient_horizon_at_least": [
+            None if math.isnan(row.horizon.steps) else row.horizon.at_least for row in rows
+        ],
+        **_card(rows),
+        "verdict": [counted(row.verdicts) for row in rows],
+        **{f"trials_{end}": [row.statuses[end] for row in rows] for end in ("ok", "diverged", "failed", "missing")},
+        "parameters": [None if math.isnan(row.parameters) else int(row.parameters) for row in rows],
+        **_merged(_medians(rows, name) for name in OK_ONLY[1:]),
+        "fingerprint": [clean(table.fingerprint)] * len(rows),
+        "git_commit": [clean(" ".join(sorted({r.git_commit for r in row.records}))) for row in rows],
+        "trial_ids": [clean(" ".join(r.trial_id for r in row.records)) for row in rows],
+        "settings": [row.variant.key for row in rows],
+        **_scaling(rows),
+        **_compared(group),
+    }  # fmt: skip
 
 
-def _card(row: Row) -> dict[str, object]:
+def _card(rows: Sequence[Row]) -> Columns:
     """Lists of the stability card, medians over seeds: by layer, by exponent, by window length."""
-    event = first_event(row)
+    events = [first_event(row) for row in rows]
     layers = ("gradient_decay_by_layer", "gradient_horizon_by_layer", "lyapunov")
-    windows = {name: by_window(row, name) for name in ("truncation_cosine", "truncation_norm_ratio")}
+    windows = ("truncation_cosine", "truncation_norm_ratio")
     return {
-        **{name: by_position(row, name) for name in layers},
-        "truncation_k": list(windows["truncation_cosine"]),
-        **{name: list(found.values()) for name, found in windows.items()},
-        "failed_update": event and event.failed_update,
-        "failed_layer": event and event.failed_layer and clean(event.failed_layer),
-        "failed_step": event and event.failed_step,
+        **{name: [by_position(row, name) for row in rows] for name in layers},
+        "truncation_k": [list(by_window(row, "truncation_cosine")) for row in rows],
+        **{name: [list(by_window(row, name).values()) for row in rows] for name in windows},
+        "failed_update": [event and event.failed_update for event in events],
+        "failed_layer": [event and event.failed_layer and clean(event.failed_layer) for event in events],
+        "failed_step": [event and event.failed_step for event in events],
     }
 
 
-def _summary(name: str, found: Summary) -> dict[str, object]:
-    parts = {"": found.center, "_low": found.low, "_high": found.high, "_confidence": found.confidence, "_n": found.n}
-    return {name + suffix: value for suffix, value in parts.items()}
+def _scaling(rows: Sequence[Row]) -> Columns:
+    """What several workers gained, where some row has them."""
+    found = list(map(scaled(rows), rows))
+    return {name: [one[name] for one in found] for name in found[0]}
 
 
-def _setting(row: Row, key: str, text: str) -> object:
-    """A setting as it is stored; "whole" and "none" where it is null."""
+def _compared(group: TaskGroup) -> Columns:
+    """How each row of a task stands against its best one; nothing of the best itself, which is the first."""
+    found = compare(group)
+    names = ("", "_low", "_high", "_confidence")
+    columns: Columns = {
+        **_parts("difference", names, (one.found[:4] for one in found)),
+        "best_ahead": [one.found.improvement for one in found],
+        "p": [one.found.p for one in found],
+        "p_holm": [one.p for one in found],
+        "against_best": [one.verdict for one in found],
+        "seeds_needed": [one.needed for one in found],
+    }
+    return {name: [None, *values] for name, values in columns.items()} if found else {}
+
+
+def _medians(rows: Sequence[Row], name: str) -> Columns:
+    return _summaries(name, (row.over_seeds(name) for row in rows))
+
+
+def _summaries(name: str, found: Iterable[Iterable[object]]) -> Columns:
+    return _parts(name, ("", "_low", "_high", "_confidence", "_n"), found)
+
+
+def _parts(name: str, suffixes: Sequence[str], found: Iterable[Iterable[object]]) -> Columns:
+    """Tuples, one a row, as a column for each of their parts."""
+    return dict(zip((name + suffix for suffix in suffixes), zip(*found, strict=True), strict=False))
+
+
+def _merged(parts: Iterable[Columns]) -> Columns:
+    return {name: values for part in parts for name, values in part.items()}
+
+
+def _setting(row: Row, key: str) -> object:
+    """A setting as it is stored; "whole" and "none" where it is null; nothing where it cannot matter."""
+    text = row.variant.shown(key)
+    if text == NONE:
+        return ""
     value = row.variant.settings[key]
     return text if value is None or isinstance(value, list | dict) else value
+
+
+def _texts(values: Sequence[object]) -> Iterable[object]:
+    """The cells of a column; of floats, which most are, nothing but what is not known is made text here."""
+    if set(map(type, values)) == {float}:
+        return ("" if value != value else value for value in values)
+    return map(_cell, values)
 
 
 def _cell(value: object) -> object:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
+from harness.held import gathered
 from harness.record import RAW, Record, arrow_schema
 from harness.report.build import Report
 from harness.report.to_csv import numbers
@@ -37,10 +38,7 @@ def _trials(placed: Sequence[tuple[str, str, Record]]) -> Any:
     columns["variant"] = pa.array([label for _, label, _ in placed], pa.string())
     for field in arrow_schema():
         if field.name not in RAW:
-            values = map(attrgetter(field.name), records)
-            columns[field.name] = pa.array(
-                map(_storable, values) if pa.types.is_string(field.type) else values, field.type
-            )
+            columns[field.name] = _field(records, field.name, field.type)
     return pa.table(columns)
 
 
@@ -74,5 +72,15 @@ def _texts(values: Iterable[Any]) -> Iterable[str | None]:
     return (None if value is None or value == "" else clean(value) for value in values)
 
 
-def _storable(value: Any) -> Any:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+def _field(records: Sequence[Record], name: str, kind: Any) -> Any:
+    """A field of records; text with half a surrogate pair, which Arrow does not take, is escaped."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind) and records and (held := gathered(records, name)):
+        ends, numbers = held
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(numbers, kind.value_type), kind)
+    found = list(map(attrgetter(name), records))
+    try:
+        return pa.array(found, kind)
+    except UnicodeEncodeError:
+        return pa.array([v.encode("utf-8", "backslashreplace").decode() if v else v for v in found], kind)

@@ -81,16 +81,27 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def variants(records: Iterable[Record], expected: Iterable[Trial]) -> list[Variant]:
+def variants(records: Iterable[Record], expected: Sequence[Trial]) -> list[Variant]:
     """Group records into variants, in the order of `expected`, then of appearance; those without record are absent."""
-    asked: dict[str, int] = defaultdict(int)
-    for trial in expected:
-        asked[key_of(trial.model_dump(mode="json"))] += 1
+    asked = _asked(expected)
     grouped: dict[str, list[Record]] = {key: [] for key in asked}
     keys: dict[str, str] = {}
     for record in records:
         grouped.setdefault(_key(record, keys), []).append(record)
     return [_variant(key, found, asked.get(key, 0)) for key, found in grouped.items() if found]
+
+
+def _asked(expected: Sequence[Trial]) -> dict[str, int]:
+    """Return how many trials of each variant are asked for. Those that are one but for the seed hold the very same
+    settings (`Trial.seeded`), whose text is found once."""
+    asked: dict[str, int] = defaultdict(int)
+    known: dict[tuple[int, ...], str] = {}
+    for trial in expected:
+        same = tuple(id(value) for name, value in vars(trial).items() if name != "seed")
+        if same not in known:
+            known[same] = key_of(trial.model_dump(mode="json"))
+        asked[known[same]] += 1
+    return asked
 
 
 def _key(record: Record, known: dict[str, str]) -> str:
@@ -134,53 +145,75 @@ def _unused(settings: str) -> frozenset[str]:
 
 def differing(among: Sequence[Variant]) -> list[str]:
     """Return the settings, besides task and cell, in which variants differ, cell's own settings first."""
-    return [key for key in _keys(among) if _differs(key, among)]
+    kinds = _kinds(among)
+    return [key for key in _keys(among) if _differs(key, kinds)]
 
 
 def held(among: Sequence[Variant]) -> dict[str, str]:
     """Return {title: value} of the settings that are equal for all variants to which they matter."""
-    out = {}
+    kinds, out = _kinds(among), {}
     for key in _keys(among):
-        having = [v for v in among if key in v.settings and key not in v.unused]
-        if not having or _differs(key, among) or not having[0].telling(key):
+        first = next((v for v in among if key in v.settings and key not in v.unused), None)
+        if first is None or _differs(key, kinds) or not first.telling(key):
             continue
-        owners = "/".join(dict.fromkeys(v.cell for v in having)) if key.startswith("cell.") else ""
-        out[f"{owners} {setting_title(key)}".strip()] = having[0].shown(key)
+        having = (v.cell for v in among if key in v.settings and key not in v.unused)
+        owners = "/".join(dict.fromkeys(having)) if key.startswith("cell.") else ""
+        out[f"{owners} {setting_title(key)}".strip()] = first.shown(key)
     return out
 
 
 def _keys(among: Sequence[Variant]) -> list[str]:
-    found = dict.fromkeys(key for v in among for key in v.settings if key not in ("task", "cell"))
+    written = dict.fromkeys(tuple(v.settings) for v in among)
+    found = dict.fromkeys(key for keys in written for key in keys if key not in ("task", "cell"))
     own = [key for key in found if key.startswith("cell.")]
     rest = [key for key in found if not key.startswith(("cell.", "task."))]
     return [*own, *sorted(rest, key=lambda key: _ORDER.get(key, len(_ORDER)))]
 
 
-def _differs(key: str, among: Sequence[Variant]) -> bool:
+Kinds = dict[tuple[str, frozenset[str]], list[dict[str, Any]]]
+"""Cell, and the settings that cannot matter to it -> the settings of each such variant."""
+
+
+def _kinds(among: Sequence[Variant]) -> Kinds:
+    found: Kinds = defaultdict(list)
+    for variant in among:
+        found[variant.cell, variant.unused].append(variant.settings)
+    return found
+
+
+def _differs(key: str, kinds: Kinds) -> bool:
     """True where variants differ in a setting that matters to them, or one of a cell has it and another lacks it."""
     values: set[Any] = set()
     present: dict[str, set[bool]] = defaultdict(set)
-    for variant in among:
-        if key in variant.unused:
-            continue
-        present[variant.cell].add(key in variant.settings)
-        if key in variant.settings:
-            values.add(_told_apart(variant.settings[key]))
+    for (cell, unused), settings in kinds.items():
+        if key not in unused:
+            having = [own[key] for own in settings if key in own]
+            present[cell] |= {has for has, n in ((True, len(having)), (False, len(settings) - len(having))) if n}
+            values |= _told_apart(having)
     return len(values) > 1 or any(len(found) > 1 for found in present.values())
 
 
-def _told_apart(value: Any) -> Any:
-    """A setting's value as something to compare: true is not 1, and 1 not 1.0."""
-    return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else (type(value), value)
+def _told_apart(values: Iterable[Any]) -> set[Any]:
+    """Different values of a setting as something to compare: true is not 1, and 1 not 1.0."""
+    by_type: dict[type, list[Any]] = defaultdict(list)
+    for value in values:
+        by_type[type(value)].append(value)
+    found: set[Any] = set()
+    for kind, own in by_type.items():
+        nested = issubclass(kind, list | dict)
+        found |= {json.dumps(each, sort_keys=True) for each in own} if nested else {(kind, each) for each in set(own)}
+    return found
 
 
 def task_names(among: Sequence[Variant]) -> list[str]:
     """Return `adding`, or `adding, length 200` where tasks of that name differ in their settings, of each variant."""
-    found: dict[Any, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
-    keys = dict.fromkeys(key for variant in among for key in variant.settings if key.startswith("task."))
+    by_task: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for variant in among:
-        for key in keys:
-            found[variant.settings.get("task")][key].add(_told_apart(variant.settings.get(key)))
+        by_task[variant.settings.get("task")].append(variant.settings)
+    keys = {key for written in {tuple(v.settings) for v in among} for key in written if key.startswith("task.")}
+    found = {
+        task: {key: _told_apart(own.get(key) for own in settings) for key in keys} for task, settings in by_task.items()
+    }
     return [_task_name(variant, found[variant.settings.get("task")]) for variant in among]
 
 

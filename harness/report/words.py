@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from harness.metrics import METRICS, Metric
 from harness.stats import Summary
@@ -104,11 +105,15 @@ def setting_value(key: str, value: object) -> str:
     if isinstance(value, list):  # of changes on the way
         told = (", ".join(f"{clean(k)} {clean(v)}" for k, v in change.items()) for change in value)
         return clean(" | ".join(told)) or "none"
+    return _told(value) if isinstance(value, int | float) else clean(value)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _told(value: float) -> str:
+    """A number of a setting: a grid has few, in very many variants."""
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)  # unlike values never look alike
-    return clean(value)
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)  # unlike values never look alike
 
 
 def phrase(key: str, value: object) -> str:

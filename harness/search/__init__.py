@@ -146,8 +146,10 @@ class Study:
 
 def note(record: Record) -> dict[str, Any]:
     """Return what a record says of its search; nothing where there was none."""
+    if not record.search:
+        return {}
     try:
-        said = json.loads(record.search or "{}")
+        said = json.loads(record.search)
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}

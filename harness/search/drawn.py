@@ -58,15 +58,10 @@ def studies(
         drawn_before = search.foreseen or search.kind == "population"
         found = [(written, tries(search, written, faults, where) if drawn_before else ()) for _, written in variants]
     return [
-        Study(search, seeded(base, seed), tuple(seeded(trial, seed) for trial in own))
+        Study(search, base.seeded(seed), tuple(trial.seeded(seed) for trial in own))
         for seed in seeds
         for base, own in found
     ]
-
-
-def seeded(trial: Trial, seed: int) -> Trial:
-    """Return the same trial with another seed."""
-    return trial.model_copy(update={"seed": seed})
 
 
 def in_order(among: Sequence[Study]) -> tuple[Trial, ...]:

@@ -55,11 +55,13 @@ def interquartile(values: Sequence[float], confidence: float = 0.95, seed: int =
     import numpy as np
 
     ordered = np.sort(np.asarray(values, float))
-    weights_RN, lost = _resampled(n, seed), np.isinf(ordered)
-    means = weights_RN @ np.where(lost, 0.0, ordered)
-    for end in (-math.inf, math.inf):  # a resample whose middle half holds a lost value is lost
-        if (ordered == end).any():
+    weights_RN = _resampled(n, seed)
+    if math.isinf(ordered[0]) or math.isinf(ordered[-1]):
+        means = weights_RN @ np.where(np.isinf(ordered), 0.0, ordered)
+        for end in (-math.inf, math.inf):  # a resample whose middle half holds a lost value is lost
             means[weights_RN[:, ordered == end].any(1)] = end
+    else:
+        means = weights_RN @ ordered
     first = math.floor(_tail(n, confidence) * RESAMPLES)
     last = RESAMPLES - 1 - first
     means.partition([first, last])
@@ -77,6 +79,7 @@ def _resampled(n: int, seed: int) -> np.ndarray:
     return weights_RN
 
 
+@lru_cache(maxsize=64)
 def _weights(n: int) -> list[float]:
     """Weight of each of n sorted values: of its interval [i / n, (i + 1) / n] the part within the middle half."""
     inside = [max(0.0, min(i + 1, 0.75 * n) - max(i, 0.25 * n)) for i in range(n)]
@@ -88,6 +91,7 @@ def _summable(kept: Sequence[tuple[float, float]]) -> bool:
     return len(found) < 2
 
 
+@lru_cache(maxsize=64)
 def _tail(n: int, confidence: float) -> float:
     from scipy import special
 
