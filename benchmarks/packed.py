@@ -38,14 +38,16 @@ from harness.record import Record
 from harness.trial import Trial
 
 
-def trial(cell: str, hidden: int, batch: int, steps: int, updates: int, seed: int = 0) -> Trial:
+def trial(given: argparse.Namespace, cell: str, hidden: int, seed: int = 0) -> Trial:
     """One of the trials; they differ in seed, learning rate and clip."""
+    adding = {"length": given.steps, "train_examples": 2_000, "valid_examples": 50, "test_examples": 50}
     return Trial(
-        task={"name": "adding", "length": steps, "train_examples": 2_000, "valid_examples": 50, "test_examples": 50},
+        task={"name": given.task} | (adding if given.task == "adding" else {}),
         cell={"name": cell},
         hidden_size=hidden,
-        batch_size=batch,
-        examples=batch * updates,
+        batch_size=given.batch,
+        batching=given.batching,
+        examples=given.batch * given.updates,
         evaluations=1,
         learning_rate=0.001 * (1 + seed % 4),
         clip_norm=1.0 if seed % 2 else None,
@@ -86,11 +88,12 @@ def versions() -> dict[str, Any]:
 
 def of_shape(given: argparse.Namespace, cell: str, hidden: int) -> dict[str, Any]:
     """Measure one shape."""
-    members = [trial(cell, hidden, given.batch, given.steps, given.updates, s) for s in range(given.trials)]
+    members = [trial(given, cell, hidden, seed) for seed in range(given.trials)]
     found = measure(members[0], given.trials, given.rounds, seconds=60, device=given.device)
     middle = statistics.median(found.ratios)
     line = {
-        "cell": cell, "hidden": hidden, "trials": given.trials, "batch": given.batch, "steps": given.steps,
+        "task": given.task, "cell": cell, "hidden": hidden, "trials": given.trials, "batch": given.batch,
+        "steps": members[0].build_task().shape.steps,
         "alone_ms": round(statistics.median(found.alone) / given.trials * 1e3, 3),
         "packed_ms": round(statistics.median(found.packed) * 1e3, 3),
         "update": [round(x, 2) for x in (middle, min(found.ratios), max(found.ratios))],
@@ -110,6 +113,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--hidden", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--cells", nargs="+", default=["elman", "gru", "lstm"])
+    parser.add_argument("--task", default="adding", help="one whose sequences differ in length is measured on its data")
+    parser.add_argument("--batching", choices=["shuffled", "by-length"], default="shuffled")
     parser.add_argument("--trial-rounds", type=int, default=3, help="0: updates alone are measured, as on a GPU")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     given = parser.parse_args()

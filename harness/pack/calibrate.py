@@ -1,8 +1,9 @@
 """How much faster trials of one shape train packed than one by one: measured here, once, and remembered.
 
-Both make whole updates, optimiser included, on random batches of the shape, interleaved A B A B in one process, so that
-what else runs on the machine slows both; where a trial has one thread, in time of the CPU; on a GPU by the wall clock,
-all that was launched included. The median of the ratios counts.
+Both make whole updates, optimiser included, on random batches of the shape, or where sequences differ in length on real
+ones, for packing pads them to the longest of all trials. They are interleaved A B A B in one process, so that what else
+runs on the machine slows both; where a trial has one thread, in time of the CPU; on a GPU by the wall clock, until all
+that was launched is done. The median of the ratios counts.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, cycle, repeat
 
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ from harness import __version__, files, machine
 from harness.controlled import controlled
 from harness.data.batches import Batch
 from harness.data.sources import cache_folder
+from harness.engine import begin
 from harness.models.base import Windows
 from harness.module import RecurrentModule
 from harness.pack.plan import shape_of
@@ -47,7 +50,9 @@ def gain(trial: Trial, size: int, work: float) -> float:
         return float(json.loads(path.read_bytes())["gain"])
     if work < SHARE * SECONDS:
         return math.nan
-    found = statistics.median(measure(trial, size).ratios) if _regular(trial) else 1.0
+    # streams of documents of unequal lengths make most updates by themselves, packed or not
+    packs = _regular(trial) or not trial.build_task().stream
+    found = statistics.median(measure(trial, size).ratios) if packs else 1.0
     with suppress(OSError):  # it is measured anew the next time
         files.make_folder(path.parent)
         files.replace(path, json.dumps({"gain": found, "of": key}).encode())
@@ -56,7 +61,7 @@ def gain(trial: Trial, size: int, work: float) -> float:
 
 def _regular(trial: Trial) -> bool:
     """Whether all sequences are of one length, so that the batches of all trials always have one shape; of streams, the
-    documents. Others make most updates by themselves, packed or not."""
+    documents."""
     lengths = trial.build_task().load("train", trial.seed).lengths
     return bool(lengths.min() == lengths.max())
 
@@ -81,9 +86,12 @@ def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECO
         one = _module(trial, workers)
         optimizer, modules = one.configure_optimizers(), [_module(trial, workers) for _ in range(size)]
         stacked = Stacked(modules, [module.configure_optimizers() for module in modules])
-        batches = [one.transfer_batch_to_device(_batch(trial, k), workers.device, 0) for k in range(size)]
-        clock, begin = _clock(trial, device), time.perf_counter()
-        while not found.packed or (len(found.packed) <= rounds and time.perf_counter() - begin < seconds):
+        clock, start = _clock(trial, device), math.inf
+        for given in _batches(trial, size):
+            start = min(start, time.perf_counter())  # not before the first batches are there
+            if found.packed and (len(found.packed) > rounds or time.perf_counter() - start >= seconds):
+                break
+            batches = [one.transfer_batch_to_device(batch, workers.device, 0) for batch in given]
             marks = [clock()]
             few = _alone(one, optimizer, batches)
             marks.append(clock())
@@ -93,6 +101,14 @@ def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECO
             found.packed.append(marks[2] - marks[1])
     begin_at = 1 if len(found.packed) > 1 else 0
     return Measured(found.alone[begin_at:], found.packed[begin_at:])
+
+
+def _batches(trial: Trial, size: int) -> Iterator[Sequence[Batch]]:
+    """One batch for each trial, round after round."""
+    if _regular(trial):
+        yield from repeat([_batch(trial, k) for k in range(size)])
+    loaders = [begin(trial.model_copy(update={"seed": trial.seed + k})).course.loader for k in range(size)]
+    yield from zip(*(chain.from_iterable(cycle([loader])) for loader in loaders), strict=True)
 
 
 def _clock(trial: Trial, device: str) -> Callable[[], float]:

@@ -54,9 +54,10 @@ def alone(trial: Trial) -> str:
         return "dropout draws from the generator of one trial"
     if trial.precision not in ("float32", "float64"):
         return f"precision is {trial.precision}"
-    usual = task.usual(trial.batch_size, trial.batching == "by-length")
-    if usual.read < usual.read_padded and not task.stream:
-        return "sequences differ in length"
+    usual = task.usual(trial.batch_size, False)
+    counted_back = task.mapping != "many-to-many" or trial.bptt_stride is not None
+    if usual.read < usual.read_padded and not task.stream and trial.bptt_length is not None and counted_back:
+        return "windows are counted from the end of sequences that differ in length"
     return ""
 
 

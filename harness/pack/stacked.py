@@ -8,6 +8,7 @@ Shape legend: see harness/cells/base.py; N in weights_KN is the number of weight
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from torch.optim.sgd import sgd
 from harness.data.batches import Batch
 from harness.models.base import Profile, Windows
 from harness.models.build import build_model
-from harness.models.objectives import LOSSES, missing
+from harness.models.objectives import IGNORE, LOSSES, missing
 from harness.models.passes import at_once, by_window
 from harness.models.sequence import SequenceModel
 from harness.models.stack import StackState
@@ -29,18 +30,35 @@ from harness.pack.layers import Weights, packed_model
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}
 
 
-def merged(batches: Sequence[Batch], each_step: bool) -> Batch | None:
-    """Return the batches of K trials as one of K * B sequences; None where they differ in shape, or where sequences
-    differ in length and are answered at their own end."""
-    first = batches[0]
-    alike = (first.inputs.shape, first.targets.shape, first.advance)
-    if any((b.inputs.shape, b.targets.shape, b.advance) != alike for b in batches):
+def merged(batches: Sequence[Batch], each_step: bool, windows: Windows) -> Batch | None:
+    """Return the batches of K trials as one of K * B sequences, all padded to the longest. None where they do not go
+    together: windows of streams that differ in shape, and windows that lie where a trial's own batch puts them."""
+    first, steps = batches[0], max(b.inputs.shape[1] for b in batches)
+    alike = all(_shape(batch) == _shape(first) for batch in batches)
+    rows = {(len(b.inputs), b.inputs.shape[2:], b.targets.shape[2:] if each_step else b.targets.shape) for b in batches}
+    if not alike and (first.resets is not None or len(rows) > 1):
         return None
-    inputs, targets, lengths = (torch.cat(parts) for parts in zip(*(b[:3] for b in batches), strict=True))
-    if not each_step and int(lengths.min()) < inputs.shape[1]:
+    lengths = torch.cat([b.lengths for b in batches])
+    if each_step:  # counted from the beginning, but for windows that overlap: the last of them begins before the end
+        together = alike or windows.stride in (None, windows.length)
+    else:  # counted from the end, and in each window a trial has as many answers as end there
+        together = windows.length is None or int(lengths.min()) == steps
+    if not together:
         return None
+    inputs = torch.cat([_padded(b.inputs, steps, 0) for b in batches])
+    none = math.nan if first.targets.is_floating_point() else IGNORE
+    targets = torch.cat([_padded(b.targets, steps, none) if each_step else b.targets for b in batches])
     resets = None if first.resets is None else torch.cat([b.resets for b in batches if b.resets is not None])
     return Batch(inputs, targets, lengths, resets, first.advance)
+
+
+def _shape(batch: Batch) -> tuple[torch.Size, torch.Size, int | None]:
+    return batch.inputs.shape, batch.targets.shape, batch.advance
+
+
+def _padded(x_BT: Tensor, steps: int, value: float) -> Tensor:
+    short = steps - x_BT.shape[1]
+    return torch.cat([x_BT, x_BT.new_full((len(x_BT), short, *x_BT.shape[2:]), value)], 1) if short else x_BT
 
 
 class Block(NamedTuple):
@@ -134,7 +152,7 @@ class Stacked:
         profiles: list[Profile | None] = []
         grads, ends = [], []
         for block in self.blocks:
-            batch = merged(batches[block.rows], block.model.each_step)
+            batch = merged(batches[block.rows], block.model.each_step, windows)
             if batch is None or (windows.watch and not self._end_alike(block, batch)):
                 return None
             block.model.carried = self._carried(block)
