@@ -16,6 +16,7 @@ from harness.errors import Fault, UserError
 from harness.launch.gpus import asked as share
 from harness.launch.gpus import at_once as gpus_at_once
 from harness.launch.gpus import check_here
+from harness.launch.gpus import here as gpus_here
 from harness.objects import Place, on_disk
 from harness.pack.plan import asked, plan
 from harness.record import Record, reads
@@ -184,7 +185,7 @@ def _room(threads: Sequence[int], target: Target, most: int | None, trials: int)
         return cpus, min(most or trials, trials), trials
     at_once, here = most or cpus // min(threads), max(1, machine.cpu_count() // max(threads))  # Ray counts CPUs
     if target.gpus:
-        held = gpus_at_once(target.gpus, [len(machine.gpu_names())])
+        held = gpus_at_once(target.gpus, [gpus_here()])
         at_once, here = min(at_once, held), min(here, held)
     return cpus, min(at_once, trials), here
 

@@ -161,7 +161,8 @@ def lines(told: Sequence[dict[str, Any]]) -> Iterator[str]:
     for node in told:
         found = [f"{name} {version or 'missing'}" for name, version in node.get("versions", {}).items()]
         kind = node.get("fingerprint", node.get("silent", ""))
-        yield ", ".join([f"node {node['node']}: {node['cpus']:g} CPUs", kind, *found])
+        gpus = [f"{node['gpus']:g} GPUs"] if node["gpus"] else []
+        yield ", ".join([f"node {node['node']}: {node['cpus']:g} CPUs", *gpus, kind, *found])
 
 
 def check(told: Sequence[dict[str, Any]], threads: int, gpus: float = 0.0) -> None:

@@ -7,6 +7,7 @@ the two are never ranked together, and neither stands in for the other.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
@@ -40,8 +41,19 @@ def check_here(share: float) -> None:
         return
     if not machine.gpu_names():
         raise UserError(Fault(f"{OPTION} {share:g}, and this machine has no GPU", remedy=WITHOUT))
+    if not here():
+        raise UserError(Fault(f"{OPTION} {share:g}, and {HIDES} hides every GPU", remedy=f"unset {HIDES}"))
     if why := blind():
         raise UserError(Fault(f"{OPTION} {share:g}, and {why}", remedy=WITHOUT))
+
+
+def here() -> int:
+    """Return how many GPUs of this machine Ray gives out: those that the environment shows."""
+    names, shown = machine.gpu_names(), os.environ.get(HIDES)
+    if shown is None:
+        return len(names)
+    listed = [word.strip() for word in shown.split(",")]
+    return min(len(names), len(list(itertools.takewhile(lambda word: word not in ("", "-1"), listed))))
 
 
 def blind() -> str:

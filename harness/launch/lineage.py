@@ -99,7 +99,8 @@ def name_of(study: str, search: str) -> str:
 
 def forget(studies: Sequence[Study], target: Target) -> None:
     """Remove what populations remember of which every member has its record."""
-    places = [store.folder for store in target.stores() if any(store.folder.glob(f"*{SUFFIX}"))]
+    stores = target.stores() if studies else []
+    places = [store.folder for store in stores if any(store.folder.glob(f"*{SUFFIX}"))]
     noted = notes_of(target) if places else set()
     for study in studies:
         if places and all(study.note(number) in noted for number in range(study.budget)):

@@ -23,6 +23,7 @@ from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for_the_dead, farewell
 from harness.launch.gpus import each as share_of
+from harness.launch.gpus import here as gpus_here
 from harness.launch.tune import GRACE, local_ray
 from harness.trial import Trial
 
@@ -97,7 +98,7 @@ class Node(NamedTuple):
 
 
 def _here(gpus: float) -> list[Node]:
-    return [Node(machine.cpu_count(), len(machine.gpu_names()) if gpus else None)]
+    return [Node(machine.cpu_count(), gpus_here() if gpus else None)]
 
 
 def _room(trial: Trial, nodes: Sequence[Node]) -> int:

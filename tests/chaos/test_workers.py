@@ -192,3 +192,11 @@ def test_asked_to_stop_both_stop_at_one_update_and_go_on(benchmark_file, whole, 
     assert process.wait(WAIT) == 0, said(folder)
     found = the_record(folder)
     assert found.attempts == 2 and same(found, whole), found.reason
+
+
+def test_two_commands_at_once_train_it_once(benchmark_file, whole, tmp_path):
+    folder = tmp_path / "results"
+    both = [start(benchmark_file, folder, NEVER) for _ in range(2)]
+    assert [process.wait(WAIT) for process in both] == [0, 0], said(folder)
+    found = the_record(folder)
+    assert found.attempts == 1 and same(found, whole), found.reason

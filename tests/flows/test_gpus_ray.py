@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import real_head
 
 from harness.trial import Trial
 
@@ -62,29 +61,10 @@ print(json.dumps([ray.get(meter.told.remote()), found]))
 
 
 @pytest.fixture(scope="module", params=[1, 0], ids=["a GPU that Ray is told of", "none"])
-def cluster(request, tmp_path_factory) -> Iterator[tuple[int, dict[str, str]]]:
+def cluster(request) -> Iterator[tuple[int, dict[str, str]]]:
     """A cluster of six CPUs, and what a command needs to join it."""
-    ray = tmp_path_factory.mktemp("r")
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-    environment |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    code = f"""
-from ray.cluster_utils import Cluster
-head = {{"num_cpus": 6, "num_gpus": {request.param}, "include_dashboard": False, "object_store_memory": 10**8}}
-cluster = Cluster(initialize_head=True, head_node_args=head)
-print(cluster.address, flush=True)
-input()
-cluster.shutdown()
-"""
-    with open(ray / "log", "w") as log:
-        head = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-        )  # fmt: skip
-    assert head.stdout
-    address = head.stdout.readline().strip()
-    assert address, (ray / "log").read_text()
-    yield request.param, environment | {"RAY_ADDRESS": address}
-    head.communicate("\n", timeout=60)
+    with real_head.serving(num_cpus=6, num_gpus=request.param) as head:
+        yield request.param, head.environment
 
 
 def test_as_many_trials_run_at_once_as_have_a_share(cluster, tmp_path):

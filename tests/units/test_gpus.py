@@ -33,6 +33,20 @@ def test_a_share_is_of_one_gpu(share, cards, fit):
     assert gpus.asked(share) == share and gpus.at_once(share, cards) == fit
 
 
+@pytest.mark.parametrize(
+    ("shown", "count"), [(None, 2), ("", 0), ("-1", 0), ("0,1", 2), ("1", 1), ("GPU-3f, -1, 0", 1)]
+)
+def test_ray_gives_out_what_the_environment_shows(monkeypatch, shown, count):
+    monkeypatch.setattr(machine, "gpu_names", lambda: ["NVIDIA H100 80GB HBM3"] * 2)
+    monkeypatch.delenv(gpus.HIDES, raising=False)
+    if shown is not None:
+        monkeypatch.setenv(gpus.HIDES, shown)
+    assert gpus.here() == count
+    if not count:
+        with pytest.raises(UserError, match="and CUDA_VISIBLE_DEVICES hides every GPU"):
+            gpus.check_here(0.5)
+
+
 def test_packs_train_on_cpus():
     with pytest.raises(UserError, match="--pack with --gpus-per-trial: packs train on CPUs"):
         gpus.asked(0.5, pack=None)

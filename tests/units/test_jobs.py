@@ -242,6 +242,21 @@ def test_a_trial_that_no_node_can_hold_is_refused_before_it_waits_for_ever(place
     assert harness("submit", "benchmarks/go.yaml", "--on", "here.yaml", "--set", "threads=3") == 0
 
 
+def test_a_share_of_a_gpu_goes_with_the_job_and_needs_a_gpu(place, head, capsys):
+    asked = ("submit", "benchmarks/go.yaml", "--on", "here.yaml")
+    assert harness(*asked, "--gpus-per-trial", "0.5") == 2 and not head.jobs
+    assert "--gpus-per-trial 0.5, and no node of the cluster has a GPU\n  try: leave out" in capsys.readouterr().err
+    head.nodes = [{"CPU": 2.0, "GPU": 1.0}]
+    with open(place / "here.yaml", "a") as file:
+        file.write("gpus_per_trial: 0.25\n")
+    assert harness(*asked) == harness(*asked, "--gpus-per-trial", "0.5") == 0
+    head.jobs[next(reversed(head.jobs))]["status"] = "STOPPED"
+    assert harness("resume") == 0
+    ends = [json.loads(body)["entrypoint"].partition("shared ")[2] for body in head.bodies]
+    assert ends == [f"--gpus-per-trial {share}" for share in ("0.25", "0.5", "0.5")]
+    assert harness(*asked, "--gpus-per-trial", "2") == 2
+
+
 def test_a_cluster_that_does_not_answer_is_refused_before_anything_goes(place, head, capsys):
     (place / "gone.yaml").write_text(f"dashboard: http://127.0.0.1:9\nresults: {place}/shared\n")
     assert harness("submit", "benchmarks/go.yaml", "--on", "gone.yaml") == 2
