@@ -88,9 +88,9 @@ class RecurrentModule(pl.LightningModule):
 
     def training_step(self, group: Iterable[Batch], index: int) -> None:
         """A group of updates, one after the other; the first failure ends it and training."""
-        trainer, device, progress = self.trainer, self.device, self.progress
+        trainer, progress = self.trainer, self.progress
         for batch in group:
-            number, batch = progress.updates, self.transfer_batch_to_device(batch, device, 0)
+            number, batch = progress.updates, self.on_device(batch)
             for call in self.before_update:
                 call(trainer, self, batch, number)
             self._update(batch)
@@ -138,6 +138,10 @@ class RecurrentModule(pl.LightningModule):
         tokens, padded = self.model.steps(batch.full)
         progress.last = Update(loss, done, skipped, tokens, padded, len(batch.full.inputs), gradient)
         return progress.failure is None and not skipped
+
+    def on_device(self, batch: Batch) -> Batch:
+        """Return a batch where the weights are."""
+        return cast(Batch, self.transfer_batch_to_device(batch, self.device, 0))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Lightning walks every field of a batch to move it; on a CPU there is nothing to move, and a group of updates

@@ -11,6 +11,7 @@ from harness.keeper import Keeper
 from harness.pack.run import run_pack
 from harness.record import Record
 from harness.trial import Trial
+from harness.workers import Workers
 
 OWN = {"kernel", "weights_sha256"}
 """What a pack may say differently: what ran, and bits."""
@@ -30,11 +31,11 @@ def trials(*each: dict[str, Any], **same: Any) -> list[Trial]:
     return [Trial(**BASE | same | {"seed": seed} | own).normalised() for seed, own in enumerate(each)]
 
 
-def packed(members: Sequence[Trial], keepers: Sequence[Keeper] = ()) -> list[Record]:
+def packed(members: Sequence[Trial], keepers: Sequence[Keeper] = (), device: str = "cpu") -> list[Record]:
     """Their records, trained side by side."""
     found: dict[str, Record] = {}
     given = keepers or [Keeper() for _ in members]
-    run_pack(members, "", given, lambda trial, record, trained: found.update({trial.id: record}))
+    run_pack(members, "", given, lambda trial, record, trained: found.update({trial.id: record}), device)
     return [found[trial.id] for trial in members]
 
 
@@ -45,11 +46,13 @@ def differences(one: Record, other: Record, relative: float, besides: Collection
     return [f"{name}: {a[name]} and {b[name]}" for name in sorted(names) if not _close(a[name], b[name], relative)]
 
 
-def same_as_alone(members: Sequence[Trial], relative: float, besides: Collection[str] = ()) -> list[Record]:
+def same_as_alone(
+    members: Sequence[Trial], relative: float, besides: Collection[str] = (), device: str = "cpu"
+) -> list[Record]:
     """Assert that each trial comes to the same in a pack as by itself; return its records in the pack."""
-    records = packed(members)
+    records = packed(members, device=device)
     for trial, record in zip(members, records, strict=True):
-        alone = run_trial(trial)
+        alone = run_trial(trial, workers=Workers(device=device))
         assert not alone.traceback, alone.traceback
         found = differences(record, alone, relative, besides)
         assert not found, (trial.label, found)

@@ -159,8 +159,10 @@ def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
             mirror([stored], on_disk(target.folder))
 
     if trials:
-        limits.prepare(trials[0].threads, trials[0].precision, target.scratch)
-        run_pack(trials, target.benchmark, [_keeper(trial, target) for trial in trials], finished)
+        device = gpus.device(target.gpus)
+        if not target.gpus:
+            limits.prepare(trials[0].threads, trials[0].precision, target.scratch)
+        run_pack(trials, target.benchmark, [_keeper(trial, target) for trial in trials], finished, device)
 
 
 def _check(trial: Trial, target: Target) -> None:

@@ -26,12 +26,14 @@ WITHOUT = f"leave out {OPTION}: trials then run on CPUs"
 
 
 def asked(share: float, pack: int | None = 1) -> float:
-    """Return a share that can be asked for, 0: none. `pack`: trials trained as one program. Raises UserError."""
+    """Return a share that can be asked for, 0: none. `pack`: trials trained as one program, which has
+    one share; None: as many as are quickest. Raises UserError."""
     if share and (not 1 / UNITS <= share <= 1 or not math.isclose(share * UNITS, round(share * UNITS))):
         what = f"{OPTION}: {share:g}; a worker trains on one GPU, or on a share of one"
         raise UserError(Fault(what, allowed="0.0001 to 1, in steps of 0.0001", remedy=f"{OPTION} 1, and workers: N"))
-    if share and pack != 1:
-        raise UserError(Fault(f"--pack with {OPTION}: packs train on CPUs", remedy="--pack off"))
+    if share and pack is None:
+        what = f"--pack auto with {OPTION}: what it measures is a CPU's"
+        raise UserError(Fault(what, allowed="off, or the most trials of a pack", remedy="--pack 16"))
     return share
 
 

@@ -32,6 +32,7 @@ class Loop(NamedTuple):
 
     run: Callable[..., tuple[Tensor, State]]
     folds: bool
+    kind: str = "Python loop"
 
 
 def _arriving(grad_TKBH: Tensor) -> list[Tensor | None]:

@@ -83,6 +83,7 @@ class Pack(pl.LightningModule):
     def training_step(self, group: Iterable[Sequence[Batch]], index: int) -> None:
         """A group of updates of every trial."""
         for batches in group:
+            batches = [m.module.on_device(batch) for m, batch in zip(self.alive, batches, strict=True)]
             if any(probe.alone(m.module) for m in self.alive for probe in m.course.probes):
                 for k, batch in enumerate(batches):
                     self._tell_before(k, batch)
@@ -203,8 +204,9 @@ class Pack(pl.LightningModule):
     def validation_step(self, of: tuple[int, Batch], index: int) -> None:
         """Add a batch to the score of one trial."""
         place, batch = of
-        self.members[place].module.validation_step(batch, index)
+        module = self.members[place].module
+        module.validation_step(module.on_device(batch), index)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Nothing to move on a CPU."""
+        """Nothing here: batches are moved one by one, where they are used."""
         return batch

@@ -160,10 +160,11 @@ def _long_short(wx_KTBG: Tensor, state: State, weight_KGH: Tensor, _: None) -> t
     return out_TKBH, (c_KBH,)
 
 
+KIND = "Triton loop"
 LOOPS = {
-    "rnn_tanh": Loop(_simple(rectified=False), folds=True),
-    "rnn_relu": Loop(_simple(rectified=True), folds=True),
-    "gru": Loop(_gated, folds=False),
-    "lstm": Loop(_long_short, folds=True),
+    "rnn_tanh": Loop(_simple(rectified=False), folds=True, kind=KIND),
+    "rnn_relu": Loop(_simple(rectified=True), folds=True, kind=KIND),
+    "gru": Loop(_gated, folds=False, kind=KIND),
+    "lstm": Loop(_long_short, folds=True, kind=KIND),
 }
 """By the name of torch's fused function of the same mathematics."""

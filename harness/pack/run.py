@@ -15,22 +15,26 @@ from harness.pack.beside import Batches, Evaluations, Members
 from harness.pack.module import Pack
 from harness.record import Record
 from harness.trial import Trial
+from harness.workers import Workers
 
 Finished = Callable[[Trial, Record, bytes], None]
 """Takes a trial's record and, of one that ended well, its trained weights as a file."""
 
 
-def run_pack(trials: Sequence[Trial], benchmark: str, keepers: Sequence[Keeper], finished: Finished) -> None:
-    """Train trials of one shape (plan.py) side by side, and tell `finished` of each as it ends.
+def run_pack(
+    trials: Sequence[Trial], benchmark: str, keepers: Sequence[Keeper], finished: Finished, device: str = "cpu"
+) -> None:
+    """Train trials of one shape (plan.py) side by side on a device, and tell `finished` of each as it ends.
 
     Those that stand at one update go on together: after a kill between two checkpoints there may be two such groups.
     Raises Paused where a stop was asked for; then every trial that trained is at a checkpoint. What is not one trial's
     fault but the pack's is raised as well: each trial can still be run by itself, from its own checkpoint.
     """
     normalised, memory_used = [trial.normalised() for trial in trials], efficiency.Memory()
+    workers = Workers(device=device)
     try:
-        with controlled(normalised[0]):
-            begun = [begin(trial) for trial in normalised]
+        with controlled(normalised[0], workers):
+            begun = [begin(trial, workers) for trial in normalised]
             places: dict[tuple[int, int], list[int]] = {}
             for place, (each, keeper) in enumerate(zip(begun, keepers, strict=True)):
                 done = keeper.open(each.course, each.data_sha256)
@@ -40,7 +44,7 @@ def run_pack(trials: Sequence[Trial], benchmark: str, keepers: Sequence[Keeper],
                 for place, fields in zip(members, found, strict=True):
                     keeper, model = keepers[place], begun[place].course.module.model
                     keeper.close()
-                    record = blank(normalised[place], benchmark).replace(**fields)
+                    record = blank(normalised[place], benchmark, workers).replace(**fields)
                     trained = weights.packed(model) if record.status == "ok" else b""
                     finished(trials[place], closed(record, normalised[place], keeper, memory_used), trained)
     finally:
@@ -52,11 +56,13 @@ def _train(begun: Sequence[Begun], keepers: Sequence[Keeper], done: int) -> list
     """Train a pack of which `done` updates were made before; return what was observed of each trial."""
     if len(begun) == 1:
         return [train(begun[0], keepers[0], done)]
+    workers = begun[0].course.module.workers
+    for each in begun:
+        each.course.module.to(workers.device)
     pack = Pack([each.course for each in begun], keepers)
     groups = Groups(Batches(pack), begun[0].course.module.trial.evaluations, done)
     valid = Evaluations(pack, [whole(each.course.module.task, each.data["valid"]) for each in begun])
-    make_trainer([], groups, [Members(pack)]).fit(pack, groups, valid)
-    remembers = begun[0].course.module.model.remembers
-    kernel = f"{'Python loop' if remembers else 'batched'}, {len(begun)} trials"
-    found = [observed(each, make_trainer(each.course.probes, groups), kernel) for each in begun]
+    make_trainer([], groups, [Members(pack)], workers).fit(pack, groups, valid)
+    kernel = f"{pack.stacked.kernel}, {len(begun)} trials"
+    found = [observed(each, make_trainer(each.course.probes, groups, workers=workers), kernel) for each in begun]
     return [fields | {"packed": len(begun)} for fields in found]

@@ -47,8 +47,9 @@ def test_ray_gives_out_what_the_environment_shows(monkeypatch, shown, count):
             gpus.check_here(0.5)
 
 
-def test_packs_train_on_cpus():
-    with pytest.raises(UserError, match="--pack with --gpus-per-trial: packs train on CPUs"):
+def test_a_pack_takes_the_share_of_a_trial_and_how_large_it_is_must_be_said():
+    assert gpus.asked(0.5, pack=16) == 0.5
+    with pytest.raises(UserError, match=r"--pack auto with --gpus-per-trial(.|\n)*try: --pack 16"):
         gpus.asked(0.5, pack=None)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from packs import ADDING, DIGITS, STREAM, trials
+from packs import ADDING, DIGITS, STREAM, same_as_alone, trials
 from torch import Tensor
 
 from harness import machine, registry
@@ -142,6 +142,15 @@ def test_on_a_gpu_a_pack_chooses_these_loops_and_finds_the_same(cell):
     members = trials({}, {}, cell={"name": cell}, hidden_size=64, **ADDING)
     same_gradients(members, "cuda", 1e-4)
     assert loop_of(layer(cell, 64), torch.device("cuda"), torch.float32) is on_gpu.LOOPS[layer(cell, 64).cell.fused]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
+def test_on_a_gpu_a_packed_trial_is_the_trial_alone(cell, kind):
+    members = trials({}, {"clip_norm": 0.1}, cell={"name": cell}, precision="float64", **KINDS[kind])
+    records = same_as_alone(members, 1e-8, device="cuda:0")
+    assert {record.kernel for record in records} == {"Triton loop, 2 trials"}
 
 
 def layer(cell: str, hidden: int) -> Layer:
