@@ -170,6 +170,17 @@ def statuses(row: Row) -> str:
     return ", ".join([f"{ends['ok']}/{sum(ends.values())} ok", *told])
 
 
+def fitting(room: float, found: list[Column], rows: list[Row], size: Callable[[str], float]) -> list[Column]:
+    """Keep the columns that fit side by side, those of small weight first; those of weight 0 always."""
+    kept = set()
+    for column in sorted(found, key=lambda c: c.weight):
+        needed = max(map(size, (column.title, *map(column.text, rows))))
+        if column.weight == 0 or needed <= room:
+            kept.add(column.name)
+            room -= needed
+    return [column for column in found if column.name in kept]
+
+
 def meanings(found: list[Column]) -> list[tuple[str, str]]:
     """Return (title, meaning) of columns, settings left out."""
     return [(column.title, column.doc) for column in found if not column.doc.startswith("setting ")]

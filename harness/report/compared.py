@@ -85,18 +85,18 @@ def comparison(table: MachineTable, group: TaskGroup | None = None) -> list[Colu
         *(setting_column(key) for key in keys),
         _column("difference", "behind the best", "by how much the best variant of the task is better, on the same "
                 "seeds: Hodges-Lehmann estimate and the interval of Walsh averages", found, _difference,
-                lambda c: c.found.shift),
+                lambda c: c.found.shift, 0),
         _column("difference_confidence", "covers", "seeds that both have, and the probability that the interval covers",
-                found, lambda c: f"{c.found.n} seeds, {percent(c.found.confidence)}", lambda c: c.found.confidence),
+                found, lambda c: f"{c.found.n} seeds, {percent(c.found.confidence)}", lambda c: c.found.confidence, 4),
         _column("best_ahead", "best ahead on", "seeds on which the best variant is better, a tie counting half", found,
-                lambda c: f"{c.found.improvement * c.found.n:g}/{c.found.n}", lambda c: c.found.improvement),
+                lambda c: f"{c.found.improvement * c.found.n:g}/{c.found.n}", lambda c: c.found.improvement, 3),
         _column("p_holm", "p", "exact signed-rank test, corrected by Holm's rule over all pairs of the task's variants",
-                found, lambda c: number(c.p, ".3f"), lambda c: c.p),
+                found, lambda c: number(c.p, ".3f"), lambda c: c.p, 1),
         _column("against_best", "against the best", f"worse: p is at most {ALPHA}", found, lambda c: c.verdict,
-                lambda c: c.p, numeric=False),
+                lambda c: c.p, 1, numeric=False),
         _column("seeds_needed", "seeds needed", "to find a difference like this one in 80 % of cases, were it the only "
                 "comparison; from few seeds a hint", found, lambda c: NONE if c.needed is None else f"{c.needed:,}",
-                lambda c: math.nan if c.needed is None else float(c.needed)),
+                lambda c: math.nan if c.needed is None else float(c.needed), 2),
     ]  # fmt: skip
 
 
@@ -107,6 +107,7 @@ def _column(
     found: Mapping[int, Compared],
     text: Callable[[Compared], str],
     sort: Callable[[Compared], float],
+    weight: int,
     numeric: bool = True,
 ) -> Column:
     """A column whose first row, the best one, has nothing to show."""
@@ -119,7 +120,7 @@ def _column(
         one = found.get(id(row))
         return math.nan if one is None else sort(one)
 
-    return Column(name, title, doc, shown, sorted_by, 0, numeric)
+    return Column(name, title, doc, shown, sorted_by, weight, numeric)
 
 
 def _difference(one: Compared) -> str:

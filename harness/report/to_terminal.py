@@ -14,7 +14,7 @@ from harness.report import notes
 from harness.report.build import Report
 from harness.report.card import card
 from harness.report.claimed import claimed, tally
-from harness.report.columns import Column, columns
+from harness.report.columns import Column, columns, fitting
 from harness.report.published import published
 from harness.report.ranked import agreement, rankings
 from harness.report.searched import searched
@@ -131,14 +131,7 @@ def _table(title: str, found: list[Column], group: TaskGroup) -> Table:
 
 
 def _fitting(width: int, found: list[Column], group: TaskGroup) -> list[Column]:
-    """Keep the columns that fit side by side, those of small weight first; those of weight 0 always."""
-    left, kept = width - 1, set()
-    for column in sorted(found, key=lambda c: c.weight):
-        size = max(cell_len(text) for text in (column.title, *map(column.text, group.rows[:MOST_ROWS]))) + 3
-        if column.weight == 0 or size <= left:
-            kept.add(column.name)
-            left -= size
-    return [column for column in found if column.name in kept]
+    return fitting(width - 1, found, group.rows[:MOST_ROWS], lambda text: cell_len(text) + 3)
 
 
 def _cell(text: str) -> Text:

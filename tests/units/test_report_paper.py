@@ -23,7 +23,7 @@ COMMANDS = {
     "begin", "end", "centering", "caption", "label", "scriptsize", "setlength", "tabcolsep", "toprule", "midrule",
     "bottomrule", "textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar",
     "textquotedbl", "textquotesingle", "textasciigrave", "uparrow", "downarrow", "ge", "infty", "cdot", "dots",
-    "texttt",
+    "texttt", "par", "smallskip", "parbox", "linewidth", "raggedright", "resizebox", "clearpage",
 }  # fmt: skip
 
 
