@@ -19,6 +19,7 @@ from typing import Any
 from harness import spent
 from harness.errors import Fault, Paused, UserError
 from harness.launch import engines, pulse, scratch
+from harness.launch.ahead import REPORT, TUNE, ahead
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for, farewell
@@ -188,6 +189,7 @@ def local_ray(cpus: int) -> Iterator[str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
         "RAY_worker_niceness": "0",  # 15 by default: a trial would wait for whatever else runs here, and be timed so
+        "RAY_prestart_worker_first_driver": "0",  # for nothing: Tune and Train want others
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
         "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of Tune's own state, which grows with every trial and nobody reads
@@ -203,10 +205,12 @@ def local_ray(cpus: int) -> Iterator[str]:
 
     try:
         handler = signal.getsignal(signal.SIGTERM)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=folder, log_to_driver=True)
+        with ahead(TUNE):
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, _temp_dir=folder, log_to_driver=True)
         signal.signal(signal.SIGTERM, handler)  # Ray's own would abort the command without a word
         yield folder
     finally:
-        ray.shutdown()
+        with ahead(REPORT):
+            ray.shutdown()
         os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
         scratch.remove(folder, ours)

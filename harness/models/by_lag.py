@@ -6,8 +6,9 @@ sequence's gradient has gone back far, and that of another has only begun. Shape
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from harness.data.batches import Batch
 from harness.models.base import Profile
 from harness.models.layer import Mark
 from harness.models.unroll import pieces
+
+Place = tuple[int, int, Tensor]
+"""A step, which part of the state, and what holds it."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,39 @@ class Look:
         cuts starts from, by step. `scale` is put on the loss and taken off again. Keeps the graph. A batch
         may hold several `trials`, one after the other, whose sequences end alike: each is then looked at by itself.
         """
-        batch, lags = len(self.ends_B), self.lags
-        # in float64, for the least of float32 is a few hundred steps away
-        norms = torch.zeros(trials, len(marks), len(lags), dtype=torch.float64)
+        places = [_places(*of) for of in zip(marks, begun, strict=True)]
         if not self.weight:  # what is watched is of other workers
+            return self._profile([], len(marks), scale, trials)
+        of_layers = [
+            torch.autograd.grad(loss.sum() * scale, [part for *_, part in of], retain_graph=True, allow_unused=True)
+            for of in places
+        ]
+        return self._profile(list(zip(places, of_layers, strict=True)), len(marks), scale, trials)
+
+    def listen(
+        self, marks: Sequence[list[Mark]], begun: Sequence[dict[int, State]], scale: float = 1.0
+    ) -> Callable[[], Profile]:
+        """As `read`, of a loss that is about to be differentiated anyway: return what tells the same once that is done.
+
+        Spares the pass back that `read` makes for itself, a third of what it takes to look.
+        """
+        places = [_places(*of) for of in zip(marks, begun, strict=True)]
+        heard: list[list[Tensor | None]] = [[None] * len(of) for of in places]
+        for own, found in zip(places, heard, strict=True):
+            for number, (*_, part) in enumerate(own):
+                part.register_hook(partial(found.__setitem__, number))
+        return lambda: self._profile(list(zip(places, heard, strict=True)), len(marks), scale, 1)
+
+    def _profile(
+        self, found: Sequence[tuple[list[Place], Sequence[Tensor | None]]], layers: int, scale: float, trials: int
+    ) -> Profile:
+        """Return the profile of the gradients at the places of each layer; zeros where there are none."""
+        lags = self.lags
+        # in float64, for the least of float32 is a few hundred steps away
+        norms = torch.zeros(trials, layers, len(lags), dtype=torch.float64)
+        if not found:
             return lags, norms[0]
-        rows = [_squares(loss.sum() * scale, *of, batch) for of in zip(marks, begun, strict=True)]
+        rows = [_squares(*of, len(self.ends_B)) for of in found]
         for place, lag in enumerate(lags):
             chosen = (self.reach_B >= lag).nonzero()[:, 0]
             step = self.ends_B[chosen] - lag
@@ -89,12 +120,15 @@ class Look:
         return lags, (norms if trials > 1 else norms[0]) * self.weight / scale
 
 
-def _squares(loss: Tensor, marks: list[Mark], begun: dict[int, State], batch: int) -> Tensor:
-    """Return |dL/dstate|^2 (steps + 1, B) of one layer, for the steps that have a mark or begin a stretch."""
+def _places(marks: list[Mark], begun: dict[int, State]) -> list[Place]:
+    """Return where the gradient of one layer is read: at the steps that have a mark or begin a stretch."""
     places = [(mark.step, index, part) for mark in marks for index, part in enumerate((mark.output_BPH, *mark.others))]
     places += [(step, index, part) for step, state in begun.items() for index, part in enumerate(state)]
-    places = [place for place in places if place[2].requires_grad]
-    grads = torch.autograd.grad(loss, [part for _, _, part in places], retain_graph=True, allow_unused=True)
+    return [place for place in places if place[2].requires_grad]
+
+
+def _squares(places: list[Place], grads: Sequence[Tensor | None], batch: int) -> Tensor:
+    """Return |dL/dstate|^2 (steps + 1, B) of one layer from the gradients at its places."""
     total: dict[tuple[int, int], Tensor] = {}
     for (step, index, _), grad in zip(places, grads, strict=True):
         if grad is not None:
@@ -102,8 +136,8 @@ def _squares(loss: Tensor, marks: list[Mark], begun: dict[int, State], batch: in
             part_BH = (grad[:, -1] if grad.ndim == 3 else grad).double()
             # a state at a cut is held twice: by what ends there and by what goes on from it
             total[step, index] = total[step, index] + part_BH if (step, index) in total else part_BH
-    last = max([*begun, *(mark.step for mark in marks)])
-    squares_SB = loss.new_zeros(last + 1, batch, dtype=torch.float64)
+    last = max(step for step, *_ in places)
+    squares_SB = places[0][2].new_zeros(last + 1, batch, dtype=torch.float64)
     for (step, _), part_BH in total.items():
         squares_SB[step] += part_BH.square().sum(1)
     return squares_SB

@@ -5,7 +5,7 @@ Shape legend: see harness/cells/base.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,14 @@ from harness.models.unroll import cut, leaf, plan, sizes
 if TYPE_CHECKING:
     from harness.models.sequence import SequenceModel
 
-Parts = Iterator[tuple[Tensor, Profile | None]]
-"""Losses to be differentiated one after the other, each with the gradient by lag if it was watched."""
+Parts = Iterator[tuple[Tensor, Callable[[], Profile] | None]]
+"""Losses to be differentiated one after the other; each with what tells its gradient by lag, once that is done, if it
+is watched."""
 
 
-def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Windows) -> Parts:
-    """Yield the loss of each window and, of the watched one, its gradient by lag."""
+def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Windows, mean_over: int = 0) -> Parts:
+    """Yield the loss of each window and, of the watched one, its gradient by lag. `mean_over`: what goes back is the
+    loss over so many, down to every leaf; if those are the answers that are watched, no pass is made for watching."""
     steps = batch.inputs.shape[1]
     cuts = plan(steps, windows, due_at_end=not model.each_step)
     known = {0: model.first_states(batch)}
@@ -60,7 +62,11 @@ def by_window(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Window
             out_BTH = out_BTH[:, fresh - begin :]
         ends_B = seen.ends_B - (fresh - begin) if seen else None
         loss, last = model.losses(out_BTH, batch, fresh, stop, ends == {steps} and stop == steps, loss_of, ends_B)
-        yield loss, seen.read(last, marks, [{0: state} for state in start], *how) if seen else None
+        begun = [{0: state} for state in start]
+        if seen and not model.each_step and mean_over == int((seen.ends_B > 0).sum()):
+            yield loss, seen.listen(marks, begun, windows.scale)
+        else:
+            yield loss, _told(seen.read(last, marks, begun, *how)) if seen else None
     model.carry(batch, known)
 
 
@@ -73,7 +79,11 @@ def at_once(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Windows)
     start, edges = (leaf(start), look.edges) if look else (start, set())
     run = unroll(model.stack, model.encode(batch.inputs), start, batch.lengths, edges, cuts, bool(look), ends=False)
     loss, last = model.losses(run.output_BTH, batch, 0, steps, False, loss_of, look.ends_B if look else None)
-    yield loss, look.read(last, run.marks, run.begun, windows.scale, windows.trials) if look else None
+    yield loss, _told(look.read(last, run.marks, run.begun, windows.scale, windows.trials)) if look else None
+
+
+def _told(profile: Profile) -> Callable[[], Profile]:
+    return lambda: profile
 
 
 def _ends(model: SequenceModel, batch: Batch, fresh: int, stop: int) -> Tensor:

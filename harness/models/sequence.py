@@ -112,15 +112,17 @@ class SequenceModel(Model):
         Watched is the loss of the last answer that is due of each sequence, by lag in the forward direction, in the
         last of the longest windows that has such answers.
         """
-        parts, windows = by_window, windows._replace(watch=windows.watch and self.remembers)
-        if self.stack.directions == 2 or self.over_steps is not None:
-            parts, windows = at_once, windows._replace(stride=None)
+        windows = windows._replace(watch=windows.watch and self.remembers)
         # at least 1: a batch of which nothing is due has loss 0 and gradient 0, not 0 / 0
         count, total, gradient = max(1, due(batch.full.targets)), 0.0, None
-        for loss, seen in parts(self, batch, loss_of, windows):
-            gradient = seen or gradient
+        if self.stack.directions == 2 or self.over_steps is not None:
+            parts = at_once(self, batch, loss_of, windows._replace(stride=None))
+        else:
+            parts = by_window(self, batch, loss_of, windows, count)
+        for loss, seen in parts:
             mean = loss / count
             backward(mean)
+            gradient = seen() if seen else gradient
             total += float(mean.detach())
         return Backward(total, gradient)
 

@@ -8,7 +8,7 @@ Shape legend: see harness/cells/base.py; N in weights_KN is the number of weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -20,7 +20,7 @@ from harness.data.batches import Batch
 from harness.models.base import Profile, Windows
 from harness.models.build import build_model
 from harness.models.objectives import LOSSES, missing
-from harness.models.passes import at_once, by_window
+from harness.models.passes import Parts, at_once, by_window
 from harness.models.sequence import SequenceModel
 from harness.models.stack import StackState
 from harness.module import RecurrentModule
@@ -153,7 +153,8 @@ class Stacked:
         trials = block.trials
         windows = windows._replace(trials=trials, watch=windows.watch and block.model.remembers)
         due_K = (~missing(batch.targets)).reshape(trials, -1).sum(1).clamp(min=1)
-        parts, seen = by_window, None
+        parts: Callable[..., Parts] = by_window
+        seen: Profile | None = None
         if block.model.stack.directions == 2:
             parts, windows = at_once, windows._replace(stride=None)
         terms_of, leaves = LOSSES[self.task.objective], list(block.weights.values())
@@ -162,8 +163,9 @@ class Stacked:
             return terms_of(answers, targets, reduction="none").reshape(trials, -1).sum(1)
 
         total_K, total_KN = due_K.new_zeros(trials, dtype=self.weights_KN.dtype), None
-        for loss_K, profile in parts(block.model, batch, loss_of, windows):
-            if profile is not None:  # its loss is a mean over the sequences of all trials
+        for loss_K, told in parts(block.model, batch, loss_of, windows):
+            if told is not None:  # its loss is a mean over the sequences of all trials
+                profile = told()
                 seen = profile[0], profile[1].reshape(trials, -1, len(profile[0])) * trials
             mean_K = loss_K / due_K
             found = torch.autograd.grad(mean_K.sum(), leaves, allow_unused=True)

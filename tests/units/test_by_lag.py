@@ -13,6 +13,7 @@ from harness.data.batches import Batch
 from harness.models.base import Profile, Windows
 from harness.models.by_lag import Look
 from harness.models.objectives import cross_entropy, mse
+from harness.models.passes import by_window
 from harness.models.sequence import SequenceModel
 from harness.models.unroll import leaf
 from harness.tasks.base import Shape, Task
@@ -53,6 +54,21 @@ def test_a_batch_shows_what_each_sequence_shows_alone(name, fused, bidirectional
     expected = together([watched(model, one) for one in one_by_one(batch)])
     assert lags == expected[0] == list(range(8))
     assert_close(norms, expected[1])
+
+
+@any_kernel
+@pytest.mark.parametrize("length", [None, 3], ids=["whole", "cut"])
+@pytest.mark.parametrize("lengths", [(7, 7, 7), RAGGED], ids=["alike", "ragged"])
+def test_one_pass_back_shows_to_the_bit_what_a_pass_of_its_own_does(name, fused, length, lengths) -> None:
+    """Where one answer is due of each sequence, what goes back anyway is what is watched."""
+    classes = torch.arange(len(lengths)) % 2
+    model, batch = model_of(CELLS[name], fused, True, 2), batch_of(True, lengths)._replace(targets=classes)
+    windows, seen = Windows(length, None, watch=True), []
+    for loss, told in by_window(model, batch, cross_entropy, windows):  # nobody says what the mean is over
+        (loss / len(lengths)).backward()
+        seen += [told()] if told else []
+    lags, norms = watched(model, batch, length, cross_entropy)
+    assert lags == seen[0][0] and torch.equal(norms, seen[0][1]) and bool((norms > 0).any())
 
 
 class OverSteps(Task):
