@@ -117,5 +117,5 @@ def test_a_few_updates_are_better_than_the_floor() -> None:
     )
     assert record.status == "ok", record.traceback
     assert record.metric == "bits_per_character" and not record.higher_is_better
-    assert 2 < record.score < record.floor < 5.5
+    assert 2 < record.score < record.floor < math.log2(1 + len(library.ALPHABET))  # on 3.13 the files are others
     assert record.curve_valid_score[0] > record.valid_score
