@@ -75,7 +75,9 @@ async def _stream(client: Any, job: str, log: _Log) -> None:
     stream = client.tail_job_logs(job)
     while True:
         try:
-            log.take(await asyncio.wait_for(anext(stream), QUIET))
+            async with asyncio.timeout(QUIET):  # Python 3.11's `wait_for` loses a Ctrl-C that comes with a chunk
+                text = await anext(stream)
+            log.take(text)
         except StopAsyncIteration:
             return
 
