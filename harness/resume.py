@@ -78,6 +78,8 @@ def _end(why: str, benchmark: Benchmark, results: Place, nodes: bool, gpus: floa
     from harness import machine
     from harness.launch import names
     from harness.launch.base import Target
+    from harness.launch.lineage import SUFFIX
+    from harness.report.words import plural
 
     search = benchmark.search.digest if benchmark.search else ""
     fingerprint = machine.fingerprint("cuda" if gpus else "cpu")
@@ -89,4 +91,6 @@ def _end(why: str, benchmark: Benchmark, results: Place, nodes: bool, gpus: floa
     if why == ENDED and len(ids) == benchmark.size:
         raise BrokenPipeError
     at = f" and {len(begun)} at a checkpoint" if begun else ""
+    bred = sum(1 for store in target.stores() for _ in store.folder.glob(f"*{SUFFIX}"))
+    at += f" and {plural(bred, 'population')} at an exchange" if bred else ""
     raise Stopped(f"{why}; {len(ids)} of {benchmark.size} trials are stored{at}; type the same command to go on")

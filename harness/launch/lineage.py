@@ -62,7 +62,7 @@ class Lineage:
 
     def state(self, evaluation: int, sha256: str) -> bytes:
         """Return the state at an exchange, b"" where there is none that is whole: another try may have written it."""
-        for path in self.folder.glob(f"*-{evaluation}-{self.trial.id}"):
+        for path in self.folder.glob(f"[0-9]*-{evaluation}-{self.trial.id}"):
             with suppress(OSError):
                 if hashlib.sha256(data := path.read_bytes()).hexdigest() == sha256:
                     return data
