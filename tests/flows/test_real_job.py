@@ -104,9 +104,16 @@ def test_a_benchmark_goes_to_a_cluster_and_comes_home(place):
     assert harness("resume").returncode == 2
 
     assert harness("submit", "benchmarks/long.yaml", "--on", "here.yaml").returncode == 0
-    until(lambda: list((folder / "shared" / "long").glob(".tune-*/*")), 120)
+    until(lambda: len(list((folder / "shared" / "long").glob(".locks/*"))) == 2, 120)  # both trials are claimed
     time.sleep(5)
     assert harness("stop").returncode == 0
     assert harness("status").returncode == 75
+    halfway = list((folder / "shared" / "long").glob("*/*.checkpoint/manifest.json"))
+    assert len(halfway) == 2, "both trials wrote down how far they had come"
+    assert harness("resume").returncode == 0
+    places = (folder / "shared" / "long" / "logs").glob
+    until(lambda: any("goes on from update" in path.read_text(errors="replace") for path in places("*.log")), 120)
+    assert "2 trials go on from their checkpoints" in harness("logs").stdout
+    assert harness("stop").returncode == 0
     logs = [path.read_text(errors="replace") for path in (folder / "shared").rglob("*.log")]
     assert not [text for text in [*said, *logs] if token in text]
