@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -41,6 +42,8 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+SELDOM = 200_000
+"""Objects made between two looks for garbage; of a report it is little, and holds no memory to speak of."""
 MANY = 5_000
 """Records in files of their own from which on a report takes minutes, and says what to do about it."""
 
@@ -107,17 +110,28 @@ def written(
     """Print and write the report; end with 5 if a trial did not end well."""
     from harness import report
 
-    gc.freeze()  # what is stored is no garbage: looking through it for some would take a fifth of the time
-    try:
+    with _little_garbage():
         made = report.make(name, question, records, trials, claims, matched, samples_of)
         gc.freeze()
         paths = report.write(made, folder, formats)
         report.show(console, made)
-    finally:
-        gc.unfreeze()  # whoever calls this may go on, and look for what refers to what
     for path in paths.values():
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(record.status in ("ok", "stopped") for record in records) else 5)
+
+
+@contextmanager
+def _little_garbage() -> Iterator[None]:
+    """What is stored and what follows from it is no garbage: looking through it for some, again and again, would take a
+    fifth of the time. Whoever calls this may go on, and look for what refers to what."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def compact(

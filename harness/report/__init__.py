@@ -64,6 +64,7 @@ def write(report: Report, folder: Place, formats: Iterable[str] = FORMATS) -> di
     Raises Stopped where the folder cannot be written.
     """
     from harness.report import to_csv, to_html, to_latex, to_markdown, to_parquet
+    from harness.report.once import forget
     from harness.report.published import published
 
     name, claims = report.name, report.claims
@@ -72,9 +73,9 @@ def write(report: Report, folder: Place, formats: Iterable[str] = FORMATS) -> di
     renders: dict[str, tuple[str, Callable[[Report], str | bytes]]] = {
         "md": (".md", to_markdown.render),
         "csv": (".csv", to_csv.render),
+        "variants": ("-variants.pq", to_parquet.render_variants),
         "html": (".html", to_html.render),
         "tex": (".tex", to_latex.render),
-        "variants": ("-variants.pq", to_parquet.render_variants),
         "trials": ("-trials.pq", to_parquet.render_trials),
     }
     if claims:
@@ -82,7 +83,12 @@ def write(report: Report, folder: Place, formats: Iterable[str] = FORMATS) -> di
     if any(published(group) for table in report.machines for group in table.groups):
         renders["published"] = ("-published.csv", to_csv.render_published)
     belongs = {"variants": "parquet", "trials": "parquet", "claims": "csv", "published": "csv"}
-    made = {kind: _bytes(render(report)) for kind, (_, render) in renders.items() if belongs.get(kind, kind) in wanted}
+    made: dict[str, bytes] = {}
+    for kind, (_, render) in renders.items():
+        if belongs.get(kind, kind) in wanted:
+            made[kind] = _bytes(render(report))
+        if kind == "variants":  # the last that takes the CSV's columns
+            forget(to_csv.numbers, report)
     with files.explained("the report", folder):
         for kind, data in made.items():
             files.replace(folder / (name + renders[kind][0]), data)

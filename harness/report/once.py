@@ -12,7 +12,7 @@ F = TypeVar("F")
 
 def once(find: Callable[[G], F]) -> Callable[[G], F]:
     """Let every format ask anew, and find out once: what is found is kept with the group that it was found for."""
-    name = f"{find.__module__}.{find.__qualname__}"
+    name = _name(find)
 
     @wraps(find)
     def kept(group: G) -> F:
@@ -21,3 +21,12 @@ def once(find: Callable[[G], F]) -> Callable[[G], F]:
         return vars(group)[name]
 
     return kept
+
+
+def forget(find: Callable[[G], F], group: G) -> None:
+    """Forget what was found: nobody asks for it any more, and it is large."""
+    vars(group).pop(_name(find), None)
+
+
+def _name(find: Callable[[G], F]) -> str:
+    return f"{find.__module__}.{find.__qualname__}"

@@ -45,6 +45,8 @@ def scaled(rows: Sequence[Row]) -> Callable[[Row], dict[str, float]]:
 
 def told(rows: Sequence[Row]) -> str:
     """Say how much faster several workers were, with the interval over seeds; nothing where no row can tell."""
+    if all(workers(row) == 1 for row in rows):
+        return ""
     alone, said = _alone(rows), []
     for row in sorted(rows, key=workers):
         speedup = _speedup(row, alone)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from wandb_file import read as read_wandb
 
 from harness.record import Record
 from harness.store import open_folder
@@ -49,9 +50,9 @@ def whole(benchmark_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return records(folder)
 
 
-def start(path: Path, results: Path, on: str, seconds: float) -> subprocess.Popen[str]:
+def start(path: Path, results: Path, on: str, seconds: float, wandb: str = "off") -> subprocess.Popen[str]:
     """Start the command as a user does, in a group of processes of its own."""
-    words = ["run", str(path), "--results", str(results), "--on", on, "--wandb", "off"]
+    words = ["run", str(path), "--results", str(results), "--on", on, "--wandb", wandb]
     words += ["--checkpoint-seconds", str(seconds)]
     with open(results.with_suffix(".log"), "a") as log:
         command = [sys.executable, "-m", "harness", *words]
@@ -92,19 +93,31 @@ def said(folder: Path) -> str:
     return folder.with_suffix(".log").read_text()
 
 
+def one_wandb_run_each(folder: Path, found: dict[str, Record]) -> None:
+    """However often a trial was started, W&B has one run of it, and in that each step once."""
+    runs = [read_wandb(path) for path in folder.glob("long/wandb/offline-run-*/run-*.wandb")]
+    assert sorted(run["config"]["trial_id"] for run in runs) == sorted(found)
+    for run in runs:
+        record, points = found[run["config"]["trial_id"]], [row for row in run["history"] if "valid_mse" in row]
+        assert [row["valid_mse"] for row in points] == pytest.approx(record.curve_valid_score)
+        steps = [row["tokens"] for row in points]
+        assert steps == record.curve_tokens and len(set(steps)) == len(steps) == 4
+
+
 @pytest.mark.parametrize("on", ["inline", pytest.param("tune", marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_goes_on_from_its_checkpoints(on, benchmark_file, whole, tmp_path):
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     rng, folder = random.Random(seed), tmp_path / on
     for _ in range(3):
-        process = start(benchmark_file, folder, on, 0.2)
+        process = start(benchmark_file, folder, on, 0.2, "offline")
         wait_for(partial(newer, folder, time.time_ns()), process)
         time.sleep(rng.random())
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert finish(start(benchmark_file, folder, on, 0.2)) == 0, said(folder)
+    assert finish(start(benchmark_file, folder, on, 0.2, "offline")) == 0, said(folder)
     found = records(folder)
+    one_wandb_run_each(folder, found)
     assert same(found, whole) and max(record.attempts for record in found.values()) > 1
     assert not list(folder.glob("long/*/*.checkpoint*")), "a trial that has its record needs none"
     assert "goes on from its checkpoint" in said(folder) or "go on from their checkpoints" in said(folder)
