@@ -129,14 +129,15 @@ def run(
     benchmark = spec.load(file, set_)
     from rich.console import Console
 
-    from harness import launch, store
+    from harness import launch, report, store
 
     with resumable(benchmark, results, on is Where.cluster, gpus) as stop:
         console, how = Console(), (weights, checkpoint_seconds, stop, pack, gpus)
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.asked(records))
-        written(console, *about, folder, benchmark.claims, benchmark.matched, store.samples(folder))
+        made = report.make(*about, benchmark.claims, benchmark.matched, store.samples(folder))
+        written(console, made, records, folder)
 
 
 @app.command()

@@ -16,14 +16,10 @@ from harness.errors import Fault, UserError
 from harness.objects import Place, place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
-    from harness.claims import Claim
-    from harness.match import Matched
     from harness.record import Record
-    from harness.trial import Trial
+    from harness.report.build import Report
 
 Set = Annotated[
     list[str],
@@ -70,49 +66,66 @@ def report(
         return
     from rich.console import Console
 
-    from harness import spec, store
+    console, formats = Console(), [kind.value for kind in format_ or Format]
+    with _little_garbage():
+        if "://" in file or os.path.isdir(file):
+            if set_:
+                remedy = "harness report FILE --set ..."
+                raise UserError(Fault("--set needs a benchmark file", where=file, remedy=remedy))
+            made, records, folder = _of_folder(console, place(file))
+        else:
+            made, records, folder = _of_file(console, file, set_, results)
+        written(console, made, records, folder, formats)
+
+
+Made = tuple["Report", "Sequence[Record]", Place]
+"""A report, the records that it is of, and the folder where they lie and it goes."""
+
+
+def _of_folder(console: Console, folder: Place) -> Made:
+    """The report of a folder of records."""
+    from harness import report, store
     from harness.record import reads
 
-    console, folder = Console(), place(file)
-    if "://" in file or os.path.isdir(file):
-        if set_:
-            raise UserError(Fault("--set needs a benchmark file", where=file, remedy="harness report FILE --set ..."))
-        name, question, trials = folder.resolve().name, "", None
-        claims: tuple[Claim, ...] = ()
-        matched: tuple[Matched, ...] = ()
-        _hint(console, folder)
-        records = store.open_folder(folder, reads(claims))
-    else:
-        benchmark = spec.load(file, set_)
-        name, question, folder = benchmark.report_name, benchmark.question, results / benchmark.name
-        claims, matched = benchmark.claims, benchmark.matched
-        _hint(console, folder)
-        records = benchmark.answered(store.open_folder(folder, reads(claims)))
-        trials = benchmark.asked(records)
+    _hint(console, folder)
+    records = store.open_folder(folder, reads())
     if not records:
-        raise UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
-    formats = [kind.value for kind in format_ or Format]
-    written(console, name, question, records, trials, folder, claims, matched, store.samples(folder), formats)
+        raise _nothing(folder, str(folder))
+    made = report.make(folder.resolve().name, "", records, None, samples_of=store.samples(folder))
+    return made, records, folder
+
+
+def _of_file(console: Console, file: str, set_: Sequence[str], results: Place) -> Made:
+    """The report of a benchmark. Its trials, which may be a hundred thousand, are gone before anything is drawn."""
+    from harness import report, spec, store
+    from harness.record import reads
+
+    benchmark = spec.load(file, set_)
+    folder = results / benchmark.name
+    _hint(console, folder)
+    records = benchmark.answered(store.open_folder(folder, reads(benchmark.claims)))
+    if not records:
+        raise _nothing(folder, file)
+    about = (benchmark.report_name, benchmark.question, records, benchmark.asked(records))
+    made = report.make(*about, benchmark.claims, benchmark.matched, store.samples(folder))
+    return made, records, folder
+
+
+def _nothing(folder: Place, file: str) -> UserError:
+    return UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
 
 
 def written(
     console: Console,
-    name: str,
-    question: str,
+    made: Report,
     records: Sequence[Record],
-    trials: Sequence[Trial] | None,
     folder: Place,
-    claims: Sequence[Claim],
-    matched: Sequence[Matched],
-    samples_of: Callable[[Record], str],
     formats: Sequence[str] = ("md", "csv", "html", "tex", "parquet"),
 ) -> NoReturn:
-    """Print and write the report; end with 5 if a trial did not end well."""
+    """Print and write a report; end with 5 if a trial did not end well."""
     from harness import report
 
     with _little_garbage():
-        made = report.make(name, question, records, trials, claims, matched, samples_of)
-        gc.freeze()
         paths = report.write(made, folder, formats)
         report.show(console, made)
     for path in paths.values():
