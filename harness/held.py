@@ -22,7 +22,8 @@ class Held:
     _row: int
 
     def __getattr__(self, name: str) -> list[Any]:
-        if name in Held.__slots__ or name not in (columns := self._columns):
+        columns = None if name in Held.__slots__ else getattr(self, "_columns", None)
+        if columns is None or name not in columns:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         (numbers, starts), row = columns[name], self._row
         return numbers[starts[row] : starts[row + 1]].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +186,18 @@ def test_nothing_is_wider_than_a_small_window(page) -> None:
     width, inner = page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
     page.set_window_size(1400, 1000)
     assert width <= inner
+
+
+def test_it_prints_without_its_controls_and_nothing_is_cut_off(page) -> None:
+    assert base64.b64decode(page.print_page()).startswith(b"%PDF")
+    page.set_window_size(1046, 900)  # A4 across, without its margins
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    width, inner = page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= inner and not page.find_element("css selector", "form.controls").is_displayed()
+    tables = find_all(page, "table.variants")
+    assert tables and all(table.is_displayed() and table.rect["x"] + table.rect["width"] <= inner for table in tables)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    page.set_window_size(1400, 1000)
 
 
 def test_hostile_names_and_two_machines_make_a_sound_page(browser, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 
 import pyarrow as pa
 import pytest
+from report_records import grid
+from report_records import record as report_record
 
+from harness import rows
 from harness.metrics import METRICS
 from harness.record import TIMED, Record, arrow_schema
 
@@ -82,3 +87,25 @@ def test_a_metric_formats_any_float(metric):
 def test_names_of_clock_metrics_carry_their_unit():
     endings = {"s": "seconds", "B": "_bytes", "tokens/s": "per_second"}
     assert all(m.name.endswith(endings[m.unit]) for m in METRICS.values() if m.unit in endings)
+
+
+def test_a_record_that_leaves_its_lists_in_the_table_is_like_any_other() -> None:
+    """`rows.records_of` makes lists at each look: copies, pickles and changed ones must hold them all the same."""
+    wanted = [report_record(trial) for trial in grid()[:3]]
+    (read, *_) = found = rows.records_of([rows.table_of(wanted)])
+    assert list(map(repr, found)) == list(map(repr, wanted)) and read.gradient_by_lag is not read.gradient_by_lag
+    for again in (copy.copy(read), copy.deepcopy(read), pickle.loads(pickle.dumps(read)), read.replace()):
+        assert repr(again) == repr(wanted[0])
+    assert repr(rows.table_of(found).to_pylist()) == repr(rows.table_of(wanted).to_pylist())
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = read.nothing
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = wanted[0].nothing
+
+
+def test_an_id_does_not_go_along_with_a_copy_of_other_settings() -> None:
+    trial = grid()[0]
+    one = trial.id
+    other = trial.model_copy(update={"hidden_size": trial.hidden_size + 1})
+    assert trial.id == one != other.id and trial.seeded(7).id == trial.model_copy(update={"seed": 7}).id
+    assert pickle.loads(pickle.dumps(trial)).id == one and copy.deepcopy(trial) == trial == trial.seeded(trial.seed)
