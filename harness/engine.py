@@ -23,7 +23,7 @@ from harness.data.batches import EvalBatches, TrainBatches
 from harness.data.groups import Groups
 from harness.data.passes import Passes, by_length
 from harness.data.streams import EvalStreams, StreamBatches
-from harness.errors import Stopped
+from harness.errors import Stopped, out_of_memory
 from harness.keeper import Keeper
 from harness.metrics import METRICS
 from harness.models import weights
@@ -86,13 +86,19 @@ def run_trial(
     except Exception as error:
         if workers.several and severed(error):
             raise
-        reason = f"{workers.name}{type(error).__name__}: {error}"
+        reason = f"{workers.name}{type(error).__name__}: {error}{_less(trial) if out_of_memory(error) else ''}"
         record = record.replace(status="failed", reason=reason, traceback=traceback.format_exc())
     finally:
         keeper.close()
     if keep is not None and trained:
         keep(trained)
     return record if workers.rank else closed(record, trial, keeper, memory_used)
+
+
+def _less(trial: Trial) -> str:
+    """What to try where memory does not suffice: autograd holds every step of a window for every row of a batch."""
+    window = "the whole sequence" if trial.bptt_length is None else trial.bptt_length
+    return f"; try: a smaller batch_size than {trial.batch_size}, or a shorter bptt_length than {window}"
 
 
 def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency.Memory) -> Record:

@@ -72,3 +72,14 @@ def nearest(name: object, allowed: Iterable[str]) -> str:
     """Return "did you mean 'x'?" for the closest allowed name, or "" where none is close."""
     close = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else ""
+
+
+NO_ROOM = ("not enough memory", "can't allocate memory", "out of memory")
+"""What torch's allocators say in a RuntimeError: of CPUs, by system, and of GPUs."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether it says that memory does not suffice: Python's own error, or torch's, of a CPU or a GPU."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(said in str(error) for said in NO_ROOM)
+    )

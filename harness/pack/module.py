@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.data.batches import Batch
+from harness.errors import out_of_memory
 from harness.keeper import Keeper
 from harness.models.base import Windows
 from harness.models.clipping import ROUNDING, Clipped, clip
@@ -19,9 +20,6 @@ from harness.module import RecurrentModule
 from harness.pack.stacked import Gradient, Stacked
 from harness.probes.panel import Panel
 from harness.snapshot import Course
-
-NO_ROOM = ("not enough memory", "can't allocate memory", "out of memory")
-"""What torch's allocators say in a RuntimeError: of CPUs, by system, and of GPUs."""
 
 
 class Member(NamedTuple):
@@ -132,8 +130,7 @@ class Pack(pl.LightningModule):
             try:
                 return self.stacked.gradient(batches, windows)
             except (RuntimeError, MemoryError) as error:
-                said = str(error)
-                if self.most == 1 or not (isinstance(error, MemoryError) or any(what in said for what in NO_ROOM)):
+                if self.most == 1 or not out_of_memory(error):
                     raise
             self.most = -(-self.most // 2)  # outside of `except`, where the failed pass is still held
             print(f"warning: out of memory: a pack goes on with {self.most} trials at once", flush=True)
