@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import redact
+from harness import offline_run, redact
 from harness.metrics import METRICS, valid
 from harness.record import Record
 from harness.trial import Trial
@@ -67,6 +67,7 @@ def publish(record: Record, folder: Path) -> None:
     try:
         _write(record, draft)
         (run,) = (draft / "wandb").glob(f"offline-run-*-{run_id(record)}")
+        offline_run.await_end(run / f"run-{run_id(record)}.wandb")
         for name in ("logs", "tmp"):  # they tell of this machine's folders, and nothing of the trial
             shutil.rmtree(run / name, ignore_errors=True)
         (run / MARK).write_text(_digest(record))

@@ -18,8 +18,8 @@ LEVELS = {
     "references files lease objects late sealed held rows folder segments compact stop store stats stability spent",
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
-    3: "workers controlled clocked module probes samples tracking upload snapshot checkpoint keeper guided changing "
-    "efficiency limits",
+    3: "workers controlled clocked module probes samples offline_run tracking upload snapshot checkpoint keeper guided "
+    "changing efficiency limits",
     # a probe watches the module, and the module knows no probe
     4: "engine pack",
     5: "launch",

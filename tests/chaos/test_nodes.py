@@ -63,8 +63,12 @@ class Sweep:
     def at_checkpoint(self, node: Node) -> str:
         """A trial that a node runs and that has a checkpoint, or ""."""
         here = self.on(node)
-        found = (path.parent.name.partition(".")[0] for path in self.results.glob("nodes/*/*.checkpoint/manifest.json"))
-        return next((trial for trial in found if trial in here), "")
+        return next((trial for trial in self.checkpoints() if trial in here), "")
+
+    def checkpoints(self) -> set[str]:
+        """Trials that have one."""
+        found = self.results.glob("nodes/*/*.checkpoint/manifest.json")
+        return {path.parent.name.partition(".")[0] for path in found}
 
     def stored(self) -> set[str]:
         return {path.stem for path in self.results.glob("nodes/*/*.parquet")}
@@ -221,11 +225,12 @@ def test_a_head_that_is_killed(sweep, whole):
     assert f"{len(sweep.stored())} of the 6 trials that were left are stored" in sweep.said()
     for node in network.workers:
         network.kill(node)
+    left = sweep.checkpoints() - sweep.stored()  # a quick trial ends on its node before anybody misses the head
     switch_on(network)
     process = sweep.start()
     took = until(lambda: any(map(sweep.on, network.nodes)) or process.poll() is not None, WAIT)
     print(f"head back: the first trial ran again {took:.1f} s after the command was typed", flush=True)
     assert process.wait(WAIT) == 0, sweep.said()
     found = sweep.records()
-    assert same(found, whole) and max(record.attempts for record in found.values()) == 2
-    assert "checkpoint" in sweep.said()
+    assert same(found, whole) and {name for name, record in found.items() if record.attempts > 1} == left
+    assert not left or "checkpoint" in sweep.said()

@@ -96,7 +96,7 @@ def said(folder: Path) -> str:
 def one_wandb_run_each(folder: Path, found: dict[str, Record]) -> None:
     """However often a trial was started, W&B has one run of it, and in that each step once."""
     runs = [read_wandb(path) for path in folder.glob("long/wandb/offline-run-*/run-*.wandb")]
-    assert sorted(run["config"]["trial_id"] for run in runs) == sorted(found)
+    assert sorted(run["config"]["trial_id"] for run in runs) == sorted(found), said(folder)
     for run in runs:
         record, points = found[run["config"]["trial_id"]], [row for row in run["history"] if "valid_mse" in row]
         assert [row["valid_mse"] for row in points] == pytest.approx(record.curve_valid_score)
