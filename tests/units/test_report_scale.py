@@ -5,22 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import subprocess
-import sys
 from base64 import b64decode
 from pathlib import Path
 
 import pytest
-from many_records import CELLS, CLIPS, RATES, SIZES, WINDOWS, records, trials
+from many_records import SIZES, benchmark, measured, stored, trials
 from report_records import DIGITS, diverged, record, told
 
-from harness import report, rows, sealed, segments
-from harness.compact import AT_ONCE
+from harness import report
 from harness.report.to_html import PAGE
 from harness.report.variants import INDIFFERENT, unused
 from harness.trial import Trial
-
-ROOT = Path(__file__).parents[2]
 
 
 def many(count: int = 260) -> list[Trial]:
@@ -88,57 +83,13 @@ def truly_unused(trial: Trial) -> frozenset[str]:
     return frozenset(key for key, (one, other) in pairs.items() if one == other)
 
 
-def stored(folder: Path, seeds: int, sizes: tuple[int, ...]) -> int:
-    """Store made-up records as `compact` would, in segments; return how many."""
-    batch, count = [], 0
-    for made in records(seeds, sizes):
-        batch.append(made)
-        if len(batch) == AT_ONCE:
-            segments.publish(folder, f"{count:016x}", sealed.pack(rows.table_of(batch)))
-            count, batch = count + len(batch), []
-    assert not batch
-    return count
-
-
-ASKED = f"""
-question: Which of very many?
-seeds: 10
-set: {{examples: 12570}}
-sweep:
-  task: [{{name: digits, steps: 64}}, {{name: adding, length: 50}}]
-  cell: {json.dumps(CELLS)}
-  hidden_size: {json.dumps(SIZES[:3])}
-  learning_rate: {json.dumps(RATES)}
-  bptt_length: {json.dumps(WINDOWS)}
-  clip_norm: {json.dumps(CLIPS)}
-"""
-"""The benchmark whose trials those of `records(10, SIZES[:3])` are."""
-MEASURE = """
-import re, resource, sys, time
-from harness.cli import main
-started, code = time.perf_counter(), main(["report", *sys.argv[1:]])
-usage = resource.getrusage(resource.RUSAGE_SELF)  # its ru_maxrss is that of the process that started this one
-peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
-print("MEASURED", code, time.perf_counter() - started, usage.ru_utime + usage.ru_stime, peak)
-"""
-
-
-def measured(*words: str | Path) -> tuple[int, float, float, int]:
-    """Exit code, wall and processor seconds and peak bytes of `harness report WORDS`, in a process of its own."""
-    command = [sys.executable, "-c", MEASURE, *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    line = done.stdout.splitlines()[-1].split()
-    assert line[0] == "MEASURED", done.stderr
-    return int(line[1]), float(line[2]), float(line[3]), int(line[4])
-
-
 @pytest.mark.slow
 def test_a_report_over_a_hundred_thousand_records_takes_30_s_and_1_gb(tmp_path: Path) -> None:
     """By three tenths of them, for making them all would take longer than the rest: a fixed part, of drawing and
     imports, and three tenths of what is left of 30 s and 1 GB. Of a folder, and of a benchmark that asks for them."""
     folder = tmp_path / "many"
     assert stored(folder / "test-2c-01234567", 10, SIZES[:3]) == 30_000
-    (tmp_path / "many.yaml").write_text(ASKED)
+    (tmp_path / "many.yaml").write_text(benchmark(SIZES[:3]))
     seconds, room = 6 + 0.3 * (30 - 6), 0.25e9 + 0.3 * (1e9 - 0.25e9)
     for words in ((folder,), (tmp_path / "many.yaml", "--results", tmp_path)):
         code, _, took, peak = measured(*words)
