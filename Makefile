@@ -18,7 +18,7 @@ bench: $(STAMP)  ## run benchmarks/quick.yaml: one table in the terminal and und
 	$(BIN)/harness run benchmarks/quick.yaml
 
 test: $(STAMP)  ## run the tests that take minutes in all; MARKS= runs every one, ARGS= goes to pytest
-	$(BIN)/python -m pytest -m "$(MARKS)" --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "$(MARKS)" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)  ## lint, format and types, without changing a file
 	$(BIN)/ruff check .

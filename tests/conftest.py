@@ -7,11 +7,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import turns
 
 from harness import machine, registry
 from harness.record import Record
@@ -32,6 +34,7 @@ if MIRROR.is_dir():
     os.environ.setdefault("HARNESS_DATA_MIRROR", str(MIRROR))
 os.environ.setdefault("HARNESS_CACHE", str(ROOT / ".pytest_cache" / "data"))
 HAS_DATA = bool(os.environ.get("HARNESS_DATA_MIRROR"))
+TURNS = ROOT / ".pytest_cache" / "turns"
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 EXCUSED = ("gpu",) if HAS_DATA else ("gpu", "data")
 """Markers whose tests may be skipped in CI, because only hardware, or data that may not be copied, make them run."""
@@ -94,7 +97,8 @@ def reads_files(kind: type[PreparedTask]) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none, and what needs data where there are none."""
+    """Begin with long files. Skip what needs a GPU where there is none, and what needs data where there are none."""
+    items.sort(key=lambda item: turns.place(item.path))
     for item in items:
         if needs_data(item):
             item.add_marker(pytest.mark.data)
@@ -104,6 +108,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU on this machine"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """Where processes share the tests, one that compares seconds has the machine for itself."""
+    several = hasattr(item.config, "workerinput")
+    with turns.turn(TURNS, item.get_closest_marker("quiet") is not None) if several else nullcontext():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
