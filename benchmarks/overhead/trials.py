@@ -77,7 +77,7 @@ def look(root: int, folder: Path, known: dict[int, tuple[str, float]]) -> Seen |
 
 
 def watched(command: list[str], folder: Path, seconds: float) -> list[Seen]:
-    """Run the command, and look at it every second; stop it after so many."""
+    """Run the command, and look at it four times a second; stop it after so many seconds."""
     seen, known, begin = [], dict[int, tuple[str, float]](), time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -86,7 +86,7 @@ def watched(command: list[str], folder: Path, seconds: float) -> list[Seen]:
             if time.monotonic() - begin > seconds:
                 process.send_signal(signal.SIGINT)
                 begin = float("inf")
-            time.sleep(1)
+            time.sleep(0.25)
     counted = [each for each in seen if each.records >= FIRST and each.memory]
     most = max(range(len(counted)), key=lambda k: counted[k].records)  # then they are moved into one file, and reported
     return counted[: most + 1]

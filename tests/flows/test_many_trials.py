@@ -10,7 +10,9 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-TRIALS = 160
+TRIALS = 240
+ENOUGH = 80
+"""Trials between the first look and the last one before the end, on a machine that lets seconds pass between looks."""
 CONTROL = 0.08
 """CPU seconds a trial of the command and of Ray's own processes; 0.02 was measured over 1,000 trials."""
 GROWTH = 0.25
@@ -31,7 +33,7 @@ def test_what_a_trial_costs_the_command_is_bounded():
         [each for each in seen if each.records < TRIALS][-1],
     )  # before the report, and what it imports
     count = last.records - first.records
-    assert count > TRIALS / 2
+    assert count >= ENOUGH, [each.records for each in seen]
     control = sum(last.cpu[kind] - first.cpu[kind] for kind in ("command", "ray")) / count
     growth = (last.memory - first.memory) / count
     print(f"{count} trials: {1000 * control:.0f} ms of CPU and {1000 * growth:.0f} KB each")
