@@ -7,6 +7,7 @@ and `wandb sync` takes it as it is (upload.py). Training never waits for it and 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import os
 import re
@@ -23,8 +24,10 @@ from harness.trial import Trial
 
 PROJECT = "rnn-harness"
 POINTS = 200
-"""Most points of a curve that are logged; a longer one is thinned evenly."""
-LAYOUT = 2
+"""Most points of a curve that are logged: of a longer one the largest of every few."""
+SHORT = 50
+"""Gradient norms are a tenth of the updates, so many at least: W&B takes 0.4 ms of CPU for each point."""
+LAYOUT = 3
 """Of what a run holds. Raised when that changes, so that older runs are written anew."""
 MARK = "record.sha256"
 """File in a run's folder that names the record it mirrors."""
@@ -158,24 +161,27 @@ def _said(name: str, value: Any) -> str:
 def history(record: Record) -> list[dict[str, Any]]:
     """Return the rows of the run: gradient norm by update and the learning curve, by examples seen; then the gradient
     by lag. Long curves are thinned; what is no number is left out."""
-    batch = Trial.from_canonical(record.trial).batch_size
+    batch, norms = Trial.from_canonical(record.trial).batch_size, record.gradient_norms
     rows: list[dict[str, Any]] = [
         {"updates": i + 1, "examples": min((i + 1) * batch, record.examples), "gradient_norm": norm}
-        for i, norm in _thinned(record.gradient_norms)
+        for i, norm in thinned(norms, min(POINTS, max(SHORT, len(norms) // 10)))
     ]
     curves: dict[str, Sequence[float]] = {"tokens": record.curve_tokens, valid(record.metric): record.curve_valid_score}
     curves["train_loss"] = record.curve_train_loss
     for i, n in enumerate(record.curve_examples):
         rows.append({"examples": n} | {name: values[i] for name, values in curves.items() if i < len(values)})
     rows.sort(key=lambda row: row["examples"])
-    rows += [{"lag": record.gradient_lags[i], "gradient_by_lag": v} for i, v in _thinned(record.gradient_by_lag)]
+    rows += [{"lag": record.gradient_lags[i], "gradient_by_lag": v} for i, v in thinned(record.gradient_by_lag, POINTS)]
     return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
 
 
-def _thinned(values: list[float]) -> list[tuple[int, float]]:
-    """Return (index, value) of every finite value, or of every n-th where there are many."""
-    stride = max(1, math.ceil(len(values) / POINTS))
-    return [(i, value) for i, value in enumerate(values) if i % stride == 0 and math.isfinite(value)]
+def thinned(values: Sequence[float], most: int) -> list[tuple[int, float]]:
+    """Return (index, value) of finite values: all, or where there are more the largest of every few, so that no spike
+    is missed."""
+    stride = max(1, math.ceil(len(values) / most))
+    finite = [(i, value) for i, value in enumerate(values) if math.isfinite(value)]
+    pieces = itertools.groupby(finite, lambda point: point[0] // stride)
+    return [max(piece, key=lambda point: point[1]) for _, piece in pieces]
 
 
 def summary(record: Record) -> dict[str, Any]:

@@ -221,7 +221,7 @@ def main() -> int:
     asked = given.what or ["trial", "small", "words", "sweep"]
     middle = Work(128, 32, 700, 10, 0.003, 1.0, 10)
     small = Work(16, 8, 2500, 10, 0.003, 1.0, 10)
-    second = Work(32, 32, 360, 2, 0.01, 1.0, 10)
+    second = Work(32, 32, 480, 2, 0.01, 1.0, 10)
     runs: dict[str, Callable[[Path], bool]] = {
         "trial": lambda at: one_trial(at, middle, given.rounds, "LSTM, 128 units, batches of 32, 64 steps"),
         "small": lambda at: one_trial(at, small, given.rounds, "LSTM, 16 units, batches of 8, 64 steps"),

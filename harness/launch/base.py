@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness import redact
 from harness.errors import Fault, Paused, Stopped, UserError
 from harness.launch import gpus
+from harness.launch.lean import lean
 from harness.launch.target import Target
 from harness.objects import on_disk
 from harness.record import Record
@@ -113,7 +114,9 @@ def train_and_store(
     with CLOCK.on("imports"):
         _load_wandb(target)
         from harness import limits
-        from harness.engine import run_trial
+
+        with lean():
+            from harness.engine import run_trial
         from harness.workers import Workers
 
     workers = workers or Workers(device=gpus.device(target.gpus))
@@ -151,7 +154,9 @@ def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
     with CLOCK.on("imports"):
         _load_wandb(target)
         from harness import limits
-        from harness.pack.run import run_pack
+
+        with lean():
+            from harness.pack.run import run_pack
 
     def finished(trial: Trial, record: Record, trained: bytes) -> None:
         if target.weights and trained:

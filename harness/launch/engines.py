@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.launch import base
 from harness.launch.base import Target
 from harness.launch.dead import Asked
+from harness.launch.lean import lean
 from harness.record import Record, reads
 from harness.search import Study, member_id
 from harness.trial import Trial
@@ -114,12 +115,14 @@ def execute(told: dict[str, Any], target: Target, folder: str) -> list[Record]:
     if told["note"]:
         target = replace(target, notes={trials[0].id: told["note"]})
     if told["guide"] == "asha":
-        from harness.guided import Guided
-        from harness.launch.halving import reporter
+        with lean():
+            from harness.guided import Guided
+            from harness.launch.halving import reporter
 
         return [base.execute(trials[0], target, partial(Guided, reporter(trials[0], target, Path(folder))))]
     if told["guide"] == "population":
-        from harness.launch import population
+        with lean():
+            from harness.launch import population
 
         return [population.execute(told, target)]
     return base.execute_pack(trials, target)

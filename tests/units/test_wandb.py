@@ -52,7 +52,7 @@ def test_history_and_summary_are_the_records_and_named_by_one_vocabulary(tmp_pat
     assert columns[valid("accuracy")] == made.curve_valid_score
     assert columns["train_loss"] == made.curve_train_loss and columns["tokens"] == made.curve_tokens
     assert columns["lag"] == made.gradient_lags and columns["gradient_by_lag"] == made.gradient_by_lag
-    stride = math.ceil(made.updates / tracking.POINTS)
+    stride = math.ceil(made.updates / tracking.SHORT)
     assert columns["gradient_norm"] == made.gradient_norms[::stride]
     assert columns["updates"] == [i + 1 for i in range(0, made.updates, stride)]
     plain = made.plain() | {"accuracy": made.score, "cross_entropy": 0.25}
@@ -63,6 +63,16 @@ def test_history_and_summary_are_the_records_and_named_by_one_vocabulary(tmp_pat
     settings = {k: v for k, v in run["config"].items() if k in made.settings()}
     assert settings == made.settings()
     assert run["config"]["fingerprint"] == made.fingerprint and run["config"]["trial_id"] == made.trial_id
+
+
+@pytest.mark.parametrize("updates, points", [(7, 7), (50, 50), (480, 48), (1000, 100), (2000, 200), (20_000, 200)])
+def test_gradient_norms_are_a_tenth_of_the_updates_and_no_spike_is_missed(updates: int, points: int) -> None:
+    norms = [1.0 + i % 3 for i in range(updates)]
+    norms[2 * updates // 3], norms[updates // 5] = 50.0, math.nan
+    made = whole().replace(gradient_norms=norms)
+    shown = {row["updates"]: row["gradient_norm"] for row in tracking.history(made) if "gradient_norm" in row}
+    assert points - 1 <= len(shown) <= points and shown[2 * updates // 3 + 1] == 50.0
+    assert all(norms[update - 1] == norm for update, norm in shown.items())
 
 
 def test_a_row_of_the_table_is_the_median_of_its_runs_summaries() -> None:
