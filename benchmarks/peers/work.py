@@ -26,6 +26,7 @@ class Work:
     clip: float
     outputs: int
     seed: int = 0
+    cell: str = "lstm"
 
     @classmethod
     def read(cls, folder: Path, seed: int = 0) -> Work:
@@ -49,16 +50,16 @@ def split(folder: Path, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Net(nn.Module):
-    """An LSTM read to its end, and a linear layer: what anybody would write."""
+    """An LSTM or a GRU read to its end, and a linear layer: what anybody would write."""
 
     def __init__(self, work: Work, features: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(features, work.hidden, batch_first=True)
+        self.layer = {"lstm": nn.LSTM, "gru": nn.GRU}[work.cell](features, work.hidden, batch_first=True)
         self.head = nn.Linear(work.hidden, work.outputs)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, T, F) -> logits (B, O)."""
-        out_BTH, _ = self.lstm(inputs)
+        out_BTH, _ = self.layer(inputs)
         return self.head(out_BTH[:, -1])
 
 
