@@ -1,113 +1,94 @@
 """`harness compare --against REF BENCHMARK`: a revision and this tree, in turn on this machine, A B B A.
 
-Both sides stand in processes of their own with everything imported, and only one of them computes at a time; what the
-machine does to one it does to its neighbour. What looks slower is measured once more, and only what is slower both
-times is called so.
+Both sides train the same trial in processes of their own, an update at a time, and only one of them computes at once:
+what the machine does to one it does to its neighbour a moment later. Every trial runs whole once; its record gives
+facts and score, its updates give the times. What looks slower is measured again in fresh processes, since where a
+process lies in memory is a difference too, and only what is slower both times is called so.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from harness import machine
 from harness.compare import facts, timing
 from harness.compare.folders import name_of, scored
 from harness.compare.result import Comparison, Line, facts_line, time_line
-from harness.errors import Fault, HarnessError, UserError
 from harness.record import Record
+from harness.sides import ROOT, Broken, Pair, Seconds, Starter, Tree, checked_out, commit_of, started
 from harness.trial import key_of
 
-SHORT = 2.0
-"""Seconds up to which a trial is run again and again for its time; a longer one is run once for facts and score."""
-MOST = 60
-"""Pairs of each trial: more are not needed. Fewer than about 13 give no interval, and the verdict is inconclusive."""
-AGAIN = ("slower", "inconclusive")
-ROOT = Path(__file__).parents[1]
+WARM = 4
+"""Turns of each side left out at first: what an update allocates and looks up once."""
+ENOUGH = 32
+"""Ratios of each trial, each of two turns a side, for a slowdown of 20 %; for one of half of that twice as many
+(results/reference/gate.md). Fewer than about 11 give no interval, and the verdict is inconclusive."""
+MOST = 5_000
+"""Ratios that are told apart; of a trial with more updates, neighbours are put together."""
+TIMES = 3
+"""What is not decided is measured so often at most."""
 
 
-class Broken(HarnessError):
-    """A side ended or answered nonsense: neither a pass nor a regression."""
+class Measured:
+    """What both sides took for each trial: seconds of every turn, by number of the trial, one list a process."""
 
-    exit_code = 5
+    def __init__(self, wall: Mapping[int, float] = MappingProxyType({})) -> None:
+        """`wall`: seconds that a trial is known to take."""
+        self.seconds: dict[int, list[Seconds]] = {}
+        self.wall = {**wall}
+
+    def run(self, pair: Pair, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Train a trial on both sides and keep the times; return what else was observed."""
+        begin = time.monotonic()
+        base, new, seconds = pair.run(number)
+        self.seconds.setdefault(number, []).append(seconds)
+        self.wall[number] = time.monotonic() - begin
+        return base, new
+
+    def ratios(self, number: int) -> list[float]:
+        """New over base, each of two turns a side."""
+        return [ratio for seconds in self.seconds.get(number, []) for ratio in ratios_of(seconds)]
 
 
-class Side:
-    """A process that runs the trials of one tree."""
-
-    def __init__(self, name: str, tree: Path, benchmark: Path, log: Path) -> None:
-        self.name, self.log = name, log
-        env = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        with log.open("w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(Path(__file__).with_name("rounds.py")), str(benchmark)],
-                env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=tree,
-            )  # fmt: skip
-        try:
-            hello = self._read()
-            self.labels: list[str] = hello["labels"]
-            if Path(hello["tree"]).resolve() != (tree / "harness").resolve():
-                raise Broken(f"{name}: the code that ran lies in {hello['tree']}, not in {tree}")
-        except BaseException:
-            self.close()
-            raise
-
-    def run(self, number: int) -> dict[str, Any]:
-        """Run a trial; return what was observed."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(f"{number}\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.process.wait()
-            told = self.log.read_text(errors="replace").strip().splitlines()[-8:]
-            raise Broken("\n  ".join([f"{self.name} ended with exit code {self.process.returncode}:", *told]))
-        return json.loads(line)
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
+def ratios_of(seconds: Seconds) -> list[float]:
+    """Ratios of one training, new over base, of an even number of turns each: the side that computes twice in a row,
+    A B then B A, finds its data in the cache the second time, and it is the other one next."""
+    kept = seconds[WARM:]
+    turns = 2 * max(1, math.ceil(len(kept) / (2 * MOST)))
+    parts = [kept[at : at + turns] for at in range(0, len(kept) - turns + 1, turns)]
+    return [sum(new for _, new in part) / sum(base for base, _ in part) for part in parts]
 
 
 def compare(
-    reference: str, benchmark: Path, seconds: float, accept: bool = False, say: Callable[[str], None] = print
+    reference: str,
+    benchmark: Path,
+    seconds: float,
+    accept: bool = False,
+    find: float = timing.FINDABLE,
+    say: Callable[[str], None] = print,
 ) -> Comparison:
-    """Compare a git revision with this tree within about so many seconds, the start of both sides included."""
-    begin = time.monotonic()
-    commit = _commit(reference)
-    with _checked_out(commit) as tree, _both(commit[:12], tree, benchmark) as (base, new):
-        if base.labels != new.labels:
-            note = f"{commit[:12]} makes other trials of {benchmark.name} than this tree: nothing is comparable"
-            return Comparison(commit[:12], "this tree", [], [note], accept)
-        say(f"{len(base.labels)} trials of {commit[:12]} and of this tree, in turn")
-        once = [(base.run(i), new.run(i)) for i in range(len(base.labels))]
-        again = [i for i, pair in enumerate(once) if max(side["seconds"] for side in pair) <= SHORT]
-        left = seconds - (time.monotonic() - begin)
-        lines = _observed(once)
-        if again:
-            lines += _timed(base, new, again, 0.6 * left, begin + seconds, say)
-    return Comparison(commit[:12], "this tree", lines, [], accept)
+    """Compare a git revision with this tree within about so many seconds, but run every trial of the benchmark once.
+    `find`: a slowdown of so much must not pass."""
+    end = time.monotonic() + seconds
+    commit = commit_of(reference)
+    sides = commit[:12], "this tree"
+    with checked_out(commit) as folder, started(benchmark, Tree(sides[0], folder), Tree(sides[1], ROOT)) as starter:
+        with starter.pair() as pair:
+            labels = pair.base.labels
+            if labels != pair.new.labels:
+                note = f"{sides[0]} makes other trials of {benchmark.name} than this tree: nothing is comparable"
+                return Comparison(*sides, [], [note], accept)
+            say(f"{len(labels)} trials of {sides[0]} and of {sides[1]}, in turn")
+            first = Measured()
+            lines = _observed([first.run(pair, number) for number in range(len(labels))])
+        lines += _timed(starter, labels, first, find, end, say)
+    here = {"fingerprint": machine.fingerprint(), **machine.facts()}
+    return Comparison(*sides, lines, [], accept, here)
 
 
 def _observed(once: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[Line]:
@@ -115,6 +96,8 @@ def _observed(once: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[Lin
     variants: dict[str, list[tuple[Record, Record]]] = {}
     for pair in once:
         base, new = (Record(**{k: v for k, v in side.items() if k in Record.__dataclass_fields__}) for side in pair)
+        if base.status == new.status == "failed":
+            raise Broken(f"a trial failed on both sides: {new.reason}\n  {new.trial}")
         variants.setdefault(key_of(new.settings()), []).append((base, new))
     lines = []
     for pairs in variants.values():
@@ -125,97 +108,47 @@ def _observed(once: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[Lin
 
 
 def _timed(
-    base: Side, new: Side, numbers: list[int], budget: float, end: float, say: Callable[[str], None]
+    starter: Starter, labels: Sequence[str], first: Measured, find: float, end: float, say: Callable[[str], None]
 ) -> list[Line]:
-    """Times, in rounds; what looks slower is measured once more with what is left of the time."""
-    found = _rounds(base, new, numbers, budget)
-    judged = {i: timing.judge(found[i][0], len(numbers) + 1) for i in numbers}
-    whole = timing.judge(_together(found), len(numbers) + 1)
-    doubtful = numbers if whole.verdict == "slower" else [i for i in numbers if judged[i].verdict in AGAIN]
-    if doubtful:
-        say(f"once more: {', '.join(base.labels[i] for i in doubtful)}")
-        more = _rounds(base, new, doubtful, end - time.monotonic())
-        for i in doubtful:
-            judged[i] = _confirmed(judged[i], found[i][0], more[i][0], len(doubtful) + 1)
-        if doubtful == numbers:
-            whole = _confirmed(whole, _together(found), _together(more), len(numbers) + 1)
-    lines = [time_line(base.labels[i], judged[i], found[i][1]) for i in numbers]
+    """Times; what is not decided by as many ratios as it takes is measured again, as far as the time suffices."""
+    numbers, found = [*range(len(labels))], [first]
+    enough = math.ceil(ENOUGH * timing.FINDABLE / find)
+    _until(starter, first, numbers, enough, end - 0.5 * (end - time.monotonic()))
+    while True:
+        judged = {i: timing.confirmed([each.ratios(i) for each in found], len(labels) + 1, find) for i in numbers}
+        rounds = [together([each.ratios(i) for i in numbers]) for each in found]
+        whole = timing.confirmed(rounds, len(labels) + 1, find)
+        open_ = numbers if whole.verdict == timing.OPEN else [i for i in numbers if judged[i].verdict == timing.OPEN]
+        if not open_ or len(found) == TIMES or time.monotonic() + sum(first.wall[i] for i in open_) > end:
+            break
+        say(f"once more: {', '.join(labels[i] for i in open_)}")
+        found.append(Measured(first.wall))
+        _until(starter, found[-1], open_, enough, end)
+    lines = []
+    for i in numbers:
+        raw = [seconds for each in found for seconds in each.seconds.get(i, [])]
+        least = timing.quick([new for seconds in raw for _, new in seconds[WARM:]], 0)
+        lines.append(time_line(labels[i], judged[i], least, raw))
     return [*lines, time_line("all together", whole)] if len(numbers) > 1 else lines
 
 
-def _confirmed(first: timing.Timing, ratios: list[float], more: list[float], comparisons: int) -> timing.Timing:
-    """Judge both measurements together; slower is only what was slower in each of them."""
-    again, both = timing.judge(more, comparisons), timing.judge(ratios + more, comparisons)
-    if both.verdict == "slower" and not first.verdict == again.verdict == "slower":
-        return replace(both, verdict="inconclusive")
-    return both
+def _until(starter: Starter, measured: Measured, numbers: Sequence[int], enough: int, end: float) -> None:
+    """Train these trials, each time in fresh processes, until each has enough ratios or its next run would come to lie
+    behind the end. One that gave none, with too few updates, gives none the next time."""
+    start = 0.0
+    while True:
+        begin = time.monotonic()
+        short = [i for i in numbers if len(measured.ratios(i)) < enough and begin + start + measured.wall[i] < end
+                 and (i not in measured.seconds or measured.ratios(i))]  # fmt: skip
+        if not short:
+            return
+        with starter.pair() as pair:
+            start = time.monotonic() - begin
+            for number in short:
+                if time.monotonic() + measured.wall[number] < end:
+                    measured.run(pair, number)
 
 
-def _together(found: dict[int, tuple[list[float], float]]) -> list[float]:
-    """Geometric mean over the trials of each round: what slows all of them down shows in it first."""
-    rounds = zip(*(ratios for ratios, _ in found.values()), strict=True)
-    return [math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) for ratios in rounds]
-
-
-def _rounds(base: Side, new: Side, numbers: list[int], seconds: float) -> dict[int, tuple[list[float], float]]:
-    """Run every trial in pairs A B, B A, A B, ... until the time is over; return the ratios and the new side's time."""
-    ratios: dict[int, list[float]] = {i: [] for i in numbers}
-    times: dict[int, list[float]] = {i: [] for i in numbers}
-    begin, turn = time.monotonic(), 0
-    while turn < MOST and time.monotonic() - begin < seconds:
-        for i in numbers:
-            sides = (base, new) if turn % 2 else (new, base)
-            took = {side: _quick(side.run(i)) for side in sides}
-            ratios[i].append(took[new] / took[base])
-            times[i].append(took[new])
-        turn += 1
-    return {i: (ratios[i], min(times[i], default=0.0)) for i in numbers}
-
-
-def _quick(observed: dict[str, Any]) -> float:
-    return timing.quick(observed["update_seconds"], observed["warmup_updates"])
-
-
-@contextmanager
-def _both(name: str, tree: Path, benchmark: Path) -> Iterator[tuple[Side, Side]]:
-    """Start both sides; end them whatever happens."""
-    sides: list[Side] = []
-    with tempfile.TemporaryDirectory(prefix="harness-logs-") as logs:
-        try:
-            for title, where in ((name, tree), ("this tree", ROOT)):
-                sides.append(Side(title, where, benchmark.resolve(), Path(logs, f"{len(sides)}.log")))
-            yield sides[0], sides[1]
-        finally:
-            for side in sides:
-                side.close()
-
-
-@contextmanager
-def _checked_out(commit: str) -> Iterator[Path]:
-    """Yield a work tree of a commit, and take it away again."""
-    folder = Path(tempfile.mkdtemp(prefix="harness-base-"))
-    try:
-        _git("worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
-        yield folder / "tree"
-    finally:
-        subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(folder / "tree")],
-                       capture_output=True, check=False)  # fmt: skip
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _commit(reference: str) -> str:
-    """Return the hash of a revision."""
-    if not (ROOT / ".git").exists():
-        raise UserError(Fault("--against needs a git checkout of the harness", where=str(ROOT), remedy="git clone"))
-    if reference.startswith("-"):
-        raise UserError(Fault(f"--against: {reference!r} is no revision", remedy="--against main"))
-    try:
-        return _git("rev-parse", "--verify", "--end-of-options", f"{reference}^{{commit}}")
-    except subprocess.CalledProcessError as error:
-        allowed = "a branch, tag or commit of this repository"
-        raise UserError(Fault(f"--against: no revision {reference!r}", allowed=allowed)) from error
-
-
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+def together(measured: Sequence[Sequence[float]]) -> list[float]:
+    """Geometric mean over the trials, ratio by ratio: what slows all of them down shows in it first."""
+    return [math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) for ratios in zip(*measured, strict=False)]

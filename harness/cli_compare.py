@@ -25,6 +25,16 @@ def compare(
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="tell of changed losses, weights and counts, and let them pass")
     ] = False,
+    find: Annotated[
+        int,
+        typer.Option(
+            "--find",
+            metavar="PERCENT",
+            min=1,
+            max=100,
+            help="a slowdown that --against must not miss; half as much takes twice as long",
+        ),
+    ] = 20,
     output: Output = None,
 ) -> None:
     """Compare two folders of results, or a git revision with this tree: slower, changed, worse? Exit 0, 3 or 4."""
@@ -45,7 +55,7 @@ def compare(
         def say(text: str) -> None:
             console.print(text, markup=False, highlight=False)
 
-        found = interleaved.compare(against, Path(base), seconds, accept_changes, say)
+        found = interleaved.compare(against, Path(base), seconds, accept_changes, find / 100, say)
     from harness.compare import written
 
     written.show(console, found)

@@ -24,7 +24,7 @@ LEVELS = {
     4: "engine pack",
     5: "launch",
     6: "report compare dashboards",
-    7: "jobs plan against rounds cli_compare cli_report cli_jobs cli_plan told_times overview resume sample cli "
+    7: "jobs plan against sides rounds cli_compare cli_report cli_jobs cli_plan told_times overview resume sample cli "
     "cli_data cli_wandb __main__",
 }
 """Top modules and packages of harness/ by level; each imports from its own level and lower numbers only."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from harness.compare.facts import Fact
 from harness.compare.scores import Scores
@@ -25,17 +26,21 @@ class Line:
     timing: Timing | None = None
     seconds: float = 0.0
     """Of an update or a trial of the new side, for tools that draw lines over commits."""
+    raw: Sequence[Sequence[tuple[float, float]]] = ()
+    """Where both sides ran in turn: for each time that they trained, the seconds of every turn, base and new."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All lines, and what base and new are. `accept_changes`: changed facts are told and do not fail the gate."""
+    """All lines, and what base and new are. `accept_changes`: changed facts are told and do not fail the gate.
+    `machine`: of both, its fingerprint and facts, where raw times are kept here and not in records."""
 
     base: str
     new: str
     lines: list[Line]
     notes: list[str] = field(default_factory=list)
     accept_changes: bool = False
+    machine: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def failed(self) -> list[Line]:
@@ -66,10 +71,12 @@ class Comparison:
         return f"none of {len(self.lines)} comparisons is worse"
 
 
-def time_line(name: str, timing: Timing, seconds: float = 0.0) -> Line:
+def time_line(
+    name: str, timing: Timing, seconds: float = 0.0, raw: Sequence[Sequence[tuple[float, float]]] = ()
+) -> Line:
     """Say what a time did."""
     numbers = f"{timing.ratio:.3f} times as long [{timing.low:.3f}, {timing.high:.3f}], {timing.pairs} pairs"
-    return Line(name, "time", timing.verdict, numbers, timing, seconds)
+    return Line(name, "time", timing.verdict, numbers, timing, seconds, raw)
 
 
 def facts_line(name: str, found: list[Fact]) -> Line:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.stats.order import median, median_ranks
 
 TimeVerdict = Literal["slower", "faster", "not significant", "inconclusive"]
+OPEN: TimeVerdict = "inconclusive"
 
-MARGIN = 0.05
-"""Ratios within this of 1 are nobody's business: other code, other addresses, other alignment."""
 FINDABLE = 0.20
 """A slowdown that must not pass: where the interval allows it, the run is inconclusive, not fine."""
+MARGIN = 0.25
+"""Ratios within this share of it are nobody's business (5 % of 20 %): other code, other addresses, other alignment."""
 ALPHA = 0.01
 """Chance that one ratio or more of a run lie below their intervals; what alarms must do so twice (against.py)."""
 
@@ -30,13 +31,13 @@ class Timing:
     verdict: TimeVerdict
 
 
-def judge(ratios: Sequence[float], comparisons: int = 1) -> Timing:
+def judge(ratios: Sequence[float], comparisons: int = 1, find: float = FINDABLE) -> Timing:
     """Judge ratios new / base of neighbouring measurements (A B, B A, A B, ...).
 
     The interval is that of the median between two of the ratios: no distribution is assumed, and a few wild ratios, as
     a busy machine makes them, move it little. Its level is shared among the `comparisons` of a run. Slower: the whole
-    interval lies above 1 + 5 %; faster: below 1 / 1.05. Inconclusive: it reaches 1 + 20 %, so that a real slowdown may
-    hide in the noise, and does not lie above the margin. Not significant: everything else.
+    interval lies above 1 + find / 4; faster: below the inverse of that. Inconclusive: it reaches 1 + find, so that a
+    real slowdown may hide in the noise, and does not lie above the margin. Not significant: everything else.
     """
     logs = [math.log(ratio) for ratio in ratios if 0 < ratio < math.inf]
     if not logs:
@@ -46,15 +47,23 @@ def judge(ratios: Sequence[float], comparisons: int = 1) -> Timing:
     ordered = sorted(logs)
     ends = (ordered[low_rank - 1], ordered[high_rank - 1]) if reached >= wanted else (-math.inf, math.inf)
     low, high = (math.exp(end) if end < 700 else math.inf for end in ends)
-    return Timing(math.exp(median(logs)), low, high, len(logs), _verdict(low, high))
+    return Timing(math.exp(median(logs)), low, high, len(logs), _verdict(low, high, find))
 
 
-def _verdict(low: float, high: float) -> TimeVerdict:
-    if low > 1 + MARGIN:
+def confirmed(measured: Sequence[Sequence[float]], comparisons: int = 1, find: float = FINDABLE) -> Timing:
+    """Judge what was measured once or several times, all of it; slower is only what was slower twice by itself."""
+    judged = judge([ratio for ratios in measured for ratio in ratios], comparisons, find)
+    alone = [judge(ratios, comparisons, find).verdict for ratios in measured]
+    return replace(judged, verdict=OPEN) if judged.verdict == "slower" and alone.count("slower") < 2 else judged
+
+
+def _verdict(low: float, high: float, find: float) -> TimeVerdict:
+    margin = 1 + MARGIN * find
+    if low > margin:
         return "slower"
-    if high < 1 / (1 + MARGIN):
+    if high < 1 / margin:
         return "faster"
-    return "inconclusive" if high >= 1 + FINDABLE else "not significant"
+    return "inconclusive" if high >= 1 + find else "not significant"
 
 
 def quick(seconds: Sequence[float], warm: int) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from harness.compare.result import Comparison
@@ -78,7 +78,11 @@ def action_benchmark(found: Comparison) -> str:
 
 
 def plain(found: Comparison) -> str:
-    """Return all of it as JSON."""
-    lines = [{"name": x.name, "of": x.kind, "verdict": x.verdict, "numbers": x.numbers} for x in found.lines]
+    """Return all of it as JSON, with raw times: CPU seconds of each turn, base and new, a list for each training."""
+    lines: list[dict[str, Any]] = []
+    for x in found.lines:
+        turns = [[[round(base, 7), round(new, 7)] for base, new in seconds] for seconds in x.raw]
+        told = {"name": x.name, "of": x.kind, "verdict": x.verdict, "numbers": x.numbers}
+        lines.append(told | ({"seconds_base_new": turns} if turns else {}))
     whole = {"base": found.base, "new": found.new, "exit_code": found.exit_code, "finding": found.sentence}
-    return json.dumps(whole | {"lines": lines, "notes": found.notes}, indent=1) + "\n"
+    return json.dumps(whole | {"machine": {**found.machine}, "lines": lines, "notes": found.notes}) + "\n"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import runpy
+import shutil
 import subprocess
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from report_records import grid, record
 
 from harness import against, cli
+from harness.sides import ROOT, Broken, Tree, started
 from harness.store import Store
 
 TINY = """\
@@ -17,7 +24,7 @@ set: {hidden_size: 4, evaluations: 1}
 sweep:
   task: {name: adding, length: 5, train_examples: 100, valid_examples: 20, test_examples: 20}
   cell: [elman, feedforward]
-  examples: 320
+  examples: 1280
 """
 
 
@@ -29,7 +36,7 @@ def tiny(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_same_tree_against_itself_equals_itself_and_leaves_nothing(tiny, capsys, tmp_path):
-    if not (against.ROOT / ".git").exists():  # an unpacked archive has no revisions: that is said, and all there is
+    if not (ROOT / ".git").exists():  # an unpacked archive has no revisions: that is said, and all there is
         assert cli.main(["compare", str(tiny), "--against", "HEAD"]) == 2
         assert "needs a git checkout" in capsys.readouterr().err
         return
@@ -39,8 +46,35 @@ def test_the_same_tree_against_itself_equals_itself_and_leaves_nothing(tiny, cap
     assert "equal to the last bit" in told
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"compare.xml", "compare.md", "compare.json", "action-benchmark.json"}
-    trees = subprocess.run(["git", "worktree", "list"], cwd=against.ROOT, capture_output=True, text=True, check=True)
+    trees = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "harness-base-" not in trees.stdout
+    kept = json.loads((tmp_path / "out" / "compare.json").read_text())
+    times = [line for line in kept["lines"] if line["of"] == "time" and line["name"] != "all together"]
+    assert kept["machine"]["fingerprint"] and all(len(line["seconds_base_new"][0]) == 40 for line in times)
+
+
+@pytest.mark.slow
+def test_a_slower_tree_is_found_confirmed_and_computes_the_same(tiny, tmp_path):
+    slower = (
+        runpy.run_path(str(ROOT / "benchmarks" / "gate.py"))["SLOWER"].replace("SHARE", "1.0").replace("CELL", "''")
+    )
+    shutil.copytree(ROOT / "harness", tmp_path / "tree" / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "tree" / "harness" / "module.py").open("a") as file:
+        file.write(slower)
+    said: list[str] = []
+    first = against.Measured()
+    with started(tiny, Tree("base", ROOT), Tree("slow", tmp_path / "tree")) as starter:
+        with starter.pair() as pair:
+            processes = [side.process for side in (pair.base, pair.new)]
+            facts = against._observed([first.run(pair, number) for number in (0, 1)])
+            labels = pair.base.labels
+        lines = against._timed(starter, labels, first, 0.2, time.monotonic() + 60, said.append)
+    assert [line.verdict for line in facts] == ["equal"] * 4
+    assert [line.verdict for line in lines] == ["slower"] * 3 and said[0] == f"once more: {', '.join(labels)}"
+    assert len(lines[0].raw) >= 2  # in fresh processes
+    for process in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
 
 
 @pytest.mark.slow
@@ -48,30 +82,29 @@ def test_a_side_that_breaks_is_neither_a_pass_nor_a_regression(tiny, tmp_path):
     tree = tmp_path / "tree"
     (tree / "harness").mkdir(parents=True)
     (tree / "harness" / "__init__.py").write_text("raise RuntimeError('an old fault')")
-    with pytest.raises(against.Broken) as caught:
-        against.Side("old", tree, tiny, tmp_path / "log")
-    assert "old ended with exit code 1" in str(caught.value) and "an old fault" in str(caught.value)
-    assert caught.value.exit_code == 5
-    (tree / "harness" / "__init__.py").write_text("__version__ = '0'")
-    with pytest.raises(against.Broken, match="the code that ran lies in"):  # an installed harness stood in for it
-        against.Side("old", tree, tiny, tmp_path / "log")
+    with started(tiny, Tree("old", tree), Tree("new", ROOT)) as starter:
+        with pytest.raises(Broken) as caught, starter.pair():
+            pass
+        assert "old ended before its work was done" in str(caught.value) and "an old fault" in str(caught.value)
+        assert caught.value.exit_code == 5
+        (tree / "harness" / "__init__.py").write_text(f"__version__ = '0'\n__path__.append({str(ROOT / 'harness')!r})")
+        with pytest.raises(Broken, match="the code that ran lies in"), starter.pair():  # another one stood in for it
+            pass
 
 
-def test_a_slower_side_is_found_and_confirmed():
-    class Fake(against.Side):
-        """A side with made-up times: what is tested is what is made of them."""
+def test_a_trial_that_fails_on_both_sides_is_no_pass():
+    both = asdict(record(grid(1)[0], status="failed", reason="ValueError: no data"))
+    with pytest.raises(Broken, match="failed on both sides: ValueError: no data"):
+        against._observed([(both, both)])
 
-        def __init__(self, seconds: float) -> None:
-            self.labels, self.seconds = ["one", "two"], seconds
 
-        def run(self, number: int):
-            return {"update_seconds": [self.seconds * (1 + 0.1 * number)] * 10, "warmup_updates": 1}
-
-    said: list[str] = []
-    lines = against._timed(Fake(1.0), Fake(1.2), [0, 1], 0.5, float("inf"), said.append)
-    assert [line.verdict for line in lines] == ["slower"] * 3 and "once more: one, two" in said
-    lines = against._timed(Fake(1.0), Fake(1.0), [0, 1], 0.5, float("inf"), said.append)
-    assert [line.verdict for line in lines] == ["not significant"] * 3 and len(said) == 1
+def test_each_ratio_is_of_both_orders_and_many_are_put_together():
+    warm = 0.8  # who computes twice in a row finds its data in the cache
+    seconds = [(1.0, warm * 1.1) if turn % 2 else (warm, 1.1) for turn in range(44)]
+    assert against.ratios_of(seconds) == pytest.approx([1.1] * 20)
+    assert against.ratios_of(seconds[:5]) == []
+    many = against.ratios_of(seconds * 1000)
+    assert len(many) <= against.MOST and many == pytest.approx([1.1] * len(many))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,24 @@ def test_the_interval_covers_the_ratio(true):
     assert np.mean([f.low <= true <= f.high for f in found]) >= 0.99
 
 
+def test_a_smaller_slowdown_is_found_by_who_asks_for_it():
+    def verdicts(*ratios: float) -> list[str]:
+        return [timing.judge([*ratios] * 20, 1, find).verdict for find in (0.05, 0.1, 0.2)]
+
+    assert verdicts(1.065, 1.07, 1.075) == ["slower", "slower", "slower"]
+    assert verdicts(1.035, 1.04, 1.045) == ["slower", "slower", "not significant"]
+    assert verdicts(1.018, 1.02, 1.022) == ["slower", "not significant", "not significant"]
+
+
+def test_what_is_slower_once_alone_is_no_alarm():
+    def verdict(*ratios: float) -> str:
+        return timing.confirmed([[ratio] * 40 for ratio in ratios], 3).verdict
+
+    assert verdict(1.3) == "inconclusive" and verdict(1.3, 1.3) == "slower"
+    assert verdict(1.3, 1.04) == "inconclusive" and verdict(1.3, 1.04, 1.3) == "slower"
+    assert verdict(1.01) == verdict(1.3, 1.01, 1.01) == "not significant" and verdict(0.8) == "faster"
+
+
 def test_the_lower_quartile_forgets_the_warm_up_and_the_disturbed():
     assert timing.quick([9, 9, 1, 2, 3, 100], 2) == 2 and math.isnan(timing.quick([1.0], 1))
 
