@@ -50,8 +50,10 @@ def numbers(folder: Path) -> list[str]:
     return sorted(map(told, open_folder(folder / "r" / "bred")))
 
 
-def remembered(folder: Path, evaluation: int) -> list[Path]:  # of any try
-    return list(folder.glob(f"r/bred/*/*.population/[0-9]-{evaluation}-*"))
+def reached(folder: Path) -> int:
+    """The last evaluation of which a try left its state for an exchange."""
+    found = folder.glob("r/bred/*/*.population/[0-9]-[0-9]-*")
+    return max((int(path.name.split("-")[1]) for path in found), default=0)
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +64,24 @@ def whole(tmp_path_factory) -> list[str]:
     return numbers(folder)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_at_any_moment_it_goes_on_from_its_last_exchange(how, whole, tmp_path):
+def test_killed_and_asked_to_stop_it_goes_on_from_its_last_exchange_each_time(whole, tmp_path):
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    process, until = start(tmp_path), time.monotonic() + WAIT
-    while not remembered(tmp_path, 3):
-        assert process.poll() is None and time.monotonic() < until, said(tmp_path)
-        time.sleep(0.02)
-    time.sleep(random.Random(seed).random() / 2)
-    os.kill(process.pid, how)
-    assert process.wait(WAIT) == (75 if how == signal.SIGTERM else -how), said(tmp_path)
-    if how == signal.SIGTERM:
-        assert " and 1 population at an exchange; type the same command" in said(tmp_path)
+    draw, came_to = random.Random(seed), [0]
+    for how, further in ((signal.SIGKILL, 2), (signal.SIGTERM, 1)):
+        process, until = start(tmp_path), time.monotonic() + WAIT
+        while reached(tmp_path) < came_to[-1] + further:
+            assert process.poll() is None and time.monotonic() < until, said(tmp_path)
+            time.sleep(0.02)
+        time.sleep(draw.random() / 4)
+        came_to.append(reached(tmp_path))
+        os.kill(process.pid, how)
+        assert process.wait(WAIT) == (75 if how == signal.SIGTERM else -how), said(tmp_path)
+    assert " and 1 population at an exchange; type the same command" in said(tmp_path)
     assert start(tmp_path).wait(WAIT) == 0, said(tmp_path)
     assert numbers(tmp_path) == whole
-    last = sorted(tmp_path.glob("r/bred/logs/*.log"))[-1].read_text()
-    begun = [int(update) for update in re.findall(r"goes on from update (\d+) of 750", last)]
-    assert begun and min(begun) >= 2 * 125, f"those of the first two exchanges are not made again: {begun}"
+    for log, evaluation in zip(sorted(tmp_path.glob("r/bred/logs/*.log")), came_to, strict=True):
+        begun = [int(update) for update in re.findall(r"goes on from update (\d+) of 750", log.read_text())]
+        again = f"what came before the exchange after evaluation {evaluation - 1} is not made again: {begun}"
+        assert not evaluation or (begun and min(begun) >= (evaluation - 1) * 125), again
     assert not list(tmp_path.rglob("*.population"))
