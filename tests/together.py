@@ -11,6 +11,9 @@ from typing import Any
 
 import torch.distributed as dist
 
+from harness.engine import run_trial
+from harness.record import Record
+from harness.trial import Trial
 from harness.workers import Workers
 
 WAIT = 300.0
@@ -46,6 +49,23 @@ class Together:
         for process in self.processes:
             process.kill()
             process.join()
+
+
+def trained(workers: Workers, asked: Trial) -> Record:
+    """Train a trial as one of its workers."""
+    return run_trial(asked, workers=workers)
+
+
+def without_ray(trial: Trial, folder: Path) -> Record:
+    """Return what a trial comes to in this process, or in as many as it has workers."""
+    if trial.workers == 1:
+        return run_trial(trial)
+    group = Together(trial.workers, folder)
+    try:
+        record: Record = group(trained, trial)[0]
+    finally:
+        group.close()
+    return record
 
 
 def _work(rank: int, count: int, path: str, end: Connection) -> None:

@@ -29,7 +29,6 @@ FIRST = (
     "chaos/test_one_raises.py",
     "chaos/test_frozen.py",
     "chaos/test_strangers.py",
-    "flows/test_secrets.py",
     "flows/test_wandb_online.py",
     "flows/test_workers_resume.py",
     "flows/test_many_trials.py",

@@ -53,6 +53,7 @@ def place(tmp_path):
     session = tempfile.mkdtemp(prefix="rh-", dir="/tmp")  # a short name: sockets lie below it
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
     environment |= {"RAY_TMPDIR": session, "RAY_USAGE_STATS_ENABLED": "0", "RAY_JOB_STOP_WAIT_TIME_S": "30"}
+    environment["RAY_worker_niceness"] = "0"  # else trials wait for whatever else runs on a busy machine: 270 s
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
     command += [f"--port={gcs}", f"--dashboard-port={port}", "--node-ip-address=127.0.0.1", f"--temp-dir={session}"]

@@ -70,7 +70,7 @@ def test_what_asha_stops_is_a_record_that_is_not_made_again(tmp_path):
     before = stamps(tmp_path / "r")
     search("asha\n  reduction: 2", tmp_path)
     assert stamps(tmp_path / "r") == before
-    everything = search("random", tmp_path)  # for which a stop is no end
+    everything = search("random", tmp_path, "--on", "inline")  # for which a stop is no end
     whole = {r.trial_id for r in everything if r.status == "ok"}
     assert len(whole) == 2 * 5 and {r.trial_id.split(".")[0] for r in records} == whole
 

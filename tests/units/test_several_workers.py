@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from together import Together
+from together import Together, trained
 
 from harness.data.batches import Batch
 from harness.data.parts import Parts, part, rows
@@ -19,7 +19,6 @@ from harness.engine import run_trial
 from harness.errors import UserError
 from harness.record import TIMED, Record
 from harness.trial import Trial
-from harness.workers import Workers
 
 BASE: dict[str, Any] = {
     "hidden_size": 5, "layers": 2, "learning_rate": 0.02, "clip_norm": 0.3, "probe_every": 4, "evaluations": 3,
@@ -48,10 +47,6 @@ ONLY_OF_ONE = {"weights_sha256", "activation_bytes", "bytes_per_update", "trial"
 
 def trial(kind: str, cell: str, workers: int = 1, **more: Any) -> Trial:
     return Trial(**BASE | {"cell": {"name": cell}, "workers": workers} | TRIALS[kind] | more).normalised()
-
-
-def trained(workers: Workers, asked: Trial) -> Record:
-    return run_trial(asked, workers=workers)
 
 
 @cache
