@@ -12,13 +12,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 from harness import spent
 from harness.errors import Fault, Paused, UserError
-from harness.launch import engines, pulse, scratch
+from harness.launch import engines, prestarted, pulse, scratch
 from harness.launch.ahead import REPORT, TUNE, ahead
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
@@ -49,7 +49,7 @@ def launch(
     threads = max(trial.threads for trial in trials)
     told = farewell(trials, target, display)
     place = attached(target.folder, threads, target.stop, told, target.gpus) if target.nodes else None
-    with place or local_ray(cpus or max_concurrent * threads) as folder:
+    with place or local_ray(cpus or max_concurrent * threads, prestart=threads == 1) as folder:
         target = target.within(folder)
         whole = plan = engines.plan(packs, studies, target)
         left = packs
@@ -111,7 +111,7 @@ def _run(plan: engines.Plan, target: Target, display: Display, max_concurrent: i
             checkpoint_config=tune.CheckpointConfig(num_to_keep=4),  # of what members of a population hand on
         ),
     )
-    with heeding(target):
+    with heeding(target), nullcontext() if target.nodes else prestarted.prestarted():
         tuner.fit()
 
 
@@ -175,8 +175,9 @@ def _watch(display: Display, target: Target, folder: str) -> Any:
 
 
 @contextmanager
-def local_ray(cpus: int) -> Iterator[str]:
-    """Start a Ray of our own, yield a scratch folder, stop Ray and remove the folder.
+def local_ray(cpus: int, prestart: bool = False) -> Iterator[str]:
+    """Start a Ray of our own, yield a scratch folder, stop Ray and remove the folder. `prestart`: a process for each
+    CPU at once (prestarted.py).
 
     `address="local"` never joins a cluster that happens to run here. Ray listens on every interface, so it is closed
     by a token that only this process tree knows; without one, Ray would write one to the user's home.
@@ -189,15 +190,15 @@ def local_ray(cpus: int) -> Iterator[str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do from its next version on; silences the warning
         "RAY_worker_niceness": "0",  # 15 by default: a trial would wait for whatever else runs here, and be timed so
-        "RAY_prestart_worker_first_driver": "0",  # for nothing: Tune and Train want others
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to handle
         "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # of Tune's own state, which grows with every trial and nobody reads
         "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for what a stopped trial lays down; 2 by default, then a new process
         "TUNE_MAX_PENDING_TRIALS_PG": str(cpus),
     }
-    for name, value in defaults.items():
+    for name, value in (defaults | prestarted.SAID).items():
         os.environ.setdefault(name, value)
+    os.environ |= prestarted.switches(prestart)
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = folder  # workers inherit it, so what they leave behind goes with the scratch folder
