@@ -95,8 +95,10 @@ def _claimed(trial: Trial, target: Target, held: ExitStack) -> str:
 
 def _all_failed() -> bool:
     """Whether every worker comes here, as where settings cannot work; where one does not, it waits for gradients."""
-    try:
-        dist.monitored_barrier(timeout=timedelta(seconds=TOGETHER))
-    except (RuntimeError, ValueError):  # somebody did not; or NCCL, which cannot tell
+    if dist.get_backend() != "gloo":  # NCCL cannot tell
+        return False
+    try:  # torch's monitored_barrier keeps to its time-out in worker 0 alone, the others wait as long as the group does
+        dist.barrier(async_op=True).wait(timedelta(seconds=TOGETHER))
+    except RuntimeError:  # somebody did not
         return False
     return True

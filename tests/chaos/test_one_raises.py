@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+from together import Together
 
+from harness.launch import worker
 from harness.store import open_folder
+from harness.workers import Workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 BENCHMARK = """
@@ -55,6 +61,32 @@ benchmark = spec.load(path)
 target = Target(results, benchmark.name, machine.fingerprint(), False)
 train.launch(benchmark.trials, target, Quiet(), 1)
 """
+
+
+def failed(workers: Workers, alone: int) -> tuple[bool, float]:
+    """One has failed while the others wait for its gradients: whether it finds that all have, and after how long."""
+    begin = time.monotonic()
+    if workers.rank != alone:
+        with contextlib.suppress(RuntimeError):
+            dist.all_reduce(torch.zeros(1))
+    return worker._all_failed(), time.monotonic() - begin
+
+
+def failed_too(workers: Workers) -> tuple[bool, float]:
+    return failed(workers, workers.rank)
+
+
+def test_who_fails_alone_knows_it_in_the_seconds_that_are_stated(tmp_path: Path) -> None:
+    both = Together(2, tmp_path)
+    try:
+        assert all(together and took < worker.TOGETHER for together, took in both(failed_too)), "where all have"
+        for end in both.ends:
+            end.send((failed, (1,)))
+        assert both.ends[1].poll(60)
+        together, took = both.ends[1].recv()
+        assert not together and worker.TOGETHER - 1 < took < worker.TOGETHER + 10
+    finally:
+        both.close()
 
 
 def test_one_worker_alone_raises_and_the_next_trial_goes_on(tmp_path: Path) -> None:
