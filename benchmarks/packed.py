@@ -1,6 +1,7 @@
 """How much faster K trials of one shape train as one program than one by one, on this machine.
 
     python benchmarks/packed.py [--trials 16] [--batch 32] [--steps 64] [--hidden 16 32] [--cells elman gru lstm]
+        [--layers 2 --dropout 0.2]
 
 `update` is a whole update with its optimiser: forward, backward, clip and step; one by one and packed in turn, A B A
 B, in one process, on random numbers, in time of the CPU. `trial` is the same within whole trials, with all the
@@ -8,9 +9,10 @@ harness does with it: batches, probes at their default sampling, Lightning. It i
 alone over that of a trial in a pack, by the wall clock, in turn as well. Medians, and the smallest and largest of the
 rounds. `auto` is what `--pack auto` would do. One line of JSON for each shape.
 
-`--device cuda` measures updates on a GPU: one by one by cuDNN, packed by one Triton program for each trial, by the wall
-clock until the GPU has done all of it. The lines go to results/reference/packed-<gpu>.jsonl as well, after one with
-the GPU, its clocks as they were found and after each shape, driver, versions and this command. Never run on a GPU yet.
+`--device cuda` measures updates on a GPU: one by one by cuDNN, packed by one Triton program for each trial, and
+`captured`, the same packed update as a CUDA graph; by the wall clock until the GPU has done all of it. The lines go to
+results/reference/packed-<gpu>.jsonl as well, after one with the GPU, its clocks as they were found and after each
+shape, driver, versions and this command. Never run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from harness.engine import run_trial
 from harness.errors import Fault, UserError
 from harness.keeper import Keeper
 from harness.pack.calibrate import measure
+from harness.pack.captured import graphs_of
 from harness.pack.plan import WORTH
 from harness.pack.run import run_pack
 from harness.record import Record
@@ -45,6 +48,8 @@ def trial(given: argparse.Namespace, cell: str, hidden: int, seed: int = 0) -> T
         task={"name": given.task} | (adding if given.task == "adding" else {}),
         cell={"name": cell},
         hidden_size=hidden,
+        layers=given.layers,
+        dropout=given.dropout,
         batch_size=given.batch,
         batching=given.batching,
         examples=given.batch * given.updates,
@@ -89,7 +94,8 @@ def versions() -> dict[str, Any]:
 def of_shape(given: argparse.Namespace, cell: str, hidden: int) -> dict[str, Any]:
     """Measure one shape."""
     members = [trial(given, cell, hidden, seed) for seed in range(given.trials)]
-    found = measure(members[0], given.trials, given.rounds, seconds=60, device=given.device)
+    graphs = graphs_of(torch.device(given.device))
+    found = measure(members[0], given.trials, given.rounds, seconds=60, device=given.device, graphs=graphs)
     middle = statistics.median(found.ratios)
     line = {
         "task": given.task, "cell": cell, "hidden": hidden, "trials": given.trials, "batch": given.batch,
@@ -98,6 +104,10 @@ def of_shape(given: argparse.Namespace, cell: str, hidden: int) -> dict[str, Any
         "packed_ms": round(statistics.median(found.packed) * 1e3, 3),
         "update": [round(x, 2) for x in (middle, min(found.ratios), max(found.ratios))],
     }  # fmt: skip
+    if found.captured:
+        line["captured_ms"] = round(statistics.median(found.captured) * 1e3, 3)
+        gains = [a / b for a, b in zip(found.alone, found.captured, strict=True)]
+        line["captured"] = [round(x, 2) for x in (statistics.median(gains), min(gains), max(gains))]
     if given.device == "cpu":
         line["auto"] = "packs" if middle >= WORTH else "one by one"
     if given.trial_rounds and given.device == "cpu":
@@ -109,12 +119,20 @@ def of_shape(given: argparse.Namespace, cell: str, hidden: int) -> dict[str, Any
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("trials", 16), ("batch", 32), ("steps", 64), ("rounds", 15), ("updates", 150)):
+    for name, default in (
+        ("trials", 16),
+        ("batch", 32),
+        ("steps", 64),
+        ("rounds", 15),
+        ("updates", 150),
+        ("layers", 1),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--hidden", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--cells", nargs="+", default=["elman", "gru", "lstm"])
     parser.add_argument("--task", default="adding", help="one whose sequences differ in length is measured on its data")
     parser.add_argument("--batching", choices=["shuffled", "by-length"], default="shuffled")
+    parser.add_argument("--dropout", type=float, default=0.0, help="share of units dropped between two layers")
     parser.add_argument("--trial-rounds", type=int, default=3, help="0: updates alone are measured, as on a GPU")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     given = parser.parse_args()

@@ -43,6 +43,7 @@ class RecurrentModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.trial, self.task, self.workers = trial, task, workers or Workers()
+        self.generator = torch.default_generator  # that dropout draws from on a CPU; in a pack each trial has its own
         self.arithmetic = Arithmetic(trial.precision, self.workers.device.type)
         self.model = build_model(trial, task, cell)
         choose_kernels(self.model, self.arithmetic)
@@ -65,6 +66,11 @@ class RecurrentModule(pl.LightningModule):
     def last(self) -> Update | None:
         """What the last one did."""
         return self.progress.last
+
+    @property
+    def first_loss(self) -> float | None:
+        """That of the first update, against which an explosion is judged."""
+        return self._first_loss
 
     @property
     def failure(self) -> Failure | None:

@@ -50,7 +50,7 @@ class Course:
     def state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """Return everything, to be written before the next update. Every worker of a trial must call this."""
         module = self.module.state()
-        own = {"carried": module["carried"], "generators": generators()}
+        own = {"carried": module["carried"], "generators": generators(self.module.generator)}
         return {
             "module": module,
             "optimizer": optimizer.state_dict(),
@@ -74,7 +74,7 @@ class Course:
         self.loader.load_state_dict(state["loader"])
         for probe in self.probes:
             probe.load_state(state["probes"][type(probe).__name__])
-        set_generators(own["generators"])  # last: nothing draws between this and the next update
+        set_generators(own["generators"], self.module.generator)  # last: nothing draws between this and the next update
 
 
 @cache  # what a process runs is what it read at first
@@ -94,13 +94,13 @@ def _trainer() -> bytes:
     return found.digest()
 
 
-def generators() -> dict[str, Any]:
-    """Return the state of every generator that training draws from."""
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []}
+def generators(cpu: torch.Generator) -> dict[str, Any]:
+    """Return the state of every generator that training draws from, of CPUs `cpu`."""
+    return {"cpu": cpu.get_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []}
 
 
-def set_generators(state: dict[str, Any]) -> None:
+def set_generators(state: dict[str, Any], cpu: torch.Generator) -> None:
     """Set them."""
-    torch.set_rng_state(state["cpu"])
+    cpu.set_state(state["cpu"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

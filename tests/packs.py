@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.engine import run_trial
 from harness.keeper import Keeper
+from harness.pack.captured import Graphs
 from harness.pack.run import run_pack
 from harness.record import Record
 from harness.trial import Trial
@@ -31,11 +32,13 @@ def trials(*each: dict[str, Any], **same: Any) -> list[Trial]:
     return [Trial(**BASE | same | {"seed": seed} | own).normalised() for seed, own in enumerate(each)]
 
 
-def packed(members: Sequence[Trial], keepers: Sequence[Keeper] = (), device: str = "cpu") -> list[Record]:
+def packed(
+    members: Sequence[Trial], keepers: Sequence[Keeper] = (), device: str = "cpu", graphs: Graphs | None = None
+) -> list[Record]:
     """Their records, trained side by side."""
     found: dict[str, Record] = {}
     given = keepers or [Keeper() for _ in members]
-    run_pack(members, "", given, lambda trial, record, trained: found.update({trial.id: record}), device)
+    run_pack(members, "", given, lambda trial, record, trained: found.update({trial.id: record}), device, graphs)
     return [found[trial.id] for trial in members]
 
 
@@ -47,10 +50,14 @@ def differences(one: Record, other: Record, relative: float, besides: Collection
 
 
 def same_as_alone(
-    members: Sequence[Trial], relative: float, besides: Collection[str] = (), device: str = "cpu"
+    members: Sequence[Trial],
+    relative: float,
+    besides: Collection[str] = (),
+    device: str = "cpu",
+    graphs: Graphs | None = None,
 ) -> list[Record]:
     """Assert that each trial comes to the same in a pack as by itself; return its records in the pack."""
-    records = packed(members, device=device)
+    records = packed(members, device=device, graphs=graphs)
     for trial, record in zip(members, records, strict=True):
         alone = run_trial(trial, workers=Workers(device=device))
         assert not alone.traceback, alone.traceback

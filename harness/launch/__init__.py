@@ -165,7 +165,7 @@ def _launch(
     cpus, at_once, here = _room(threads, target, max_concurrent, len(estimates))
     guided = benchmark.search is not None and benchmark.search.kind != "random"  # a search may stop each of them
     slots = 1 if on == "inline" else min(at_once, here)
-    packs = _packed(alone, 1 if guided else most, slots, console)
+    packs = _packed(alone, 1 if guided else most, slots, bool(target.gpus), console)
     packs += [[study.base] for study in open_]
     with diversion as terminal:
         beside = {trial.id: len(pack) for pack in packs for trial in pack}
@@ -196,9 +196,9 @@ def _account(log: Path, progress: TrialProgress, slots: int, trials: set[str]) -
     spent.write(log, told)
 
 
-def _packed(trials: Sequence[Trial], most: int | None, side: int, console: Console) -> list[list[Trial]]:
+def _packed(trials: Sequence[Trial], most: int | None, side: int, gpu: bool, console: Console) -> list[list[Trial]]:
     """Put trials into packs, leave each of `side` that run at once something to do, and tell which train together."""
-    packs, told = plan(trials, most, side, _gain)
+    packs, told = plan(trials, most, side, _gain, gpu)
     for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return packs

@@ -78,7 +78,8 @@ def at_once(model: SequenceModel, batch: Batch, loss_of: Loss, windows: Windows)
     look = Look.back_to(cuts, ends_B, batch) if windows.watch and bool(ends_B.any()) else None
     start, edges = (leaf(start), look.edges) if look else (start, set())
     run = unroll(model.stack, model.encode(batch.inputs), start, batch.lengths, edges, cuts, bool(look), ends=False)
-    loss, last = model.losses(run.output_BTH, batch, 0, steps, False, loss_of, look.ends_B if look else None)
+    whole = set(batch.full.lengths.tolist()) == {steps}
+    loss, last = model.losses(run.output_BTH, batch, 0, steps, whole, loss_of, look.ends_B if look else None)
     yield loss, _told(look.read(last, run.marks, run.begun, windows.scale, windows.trials)) if look else None
 
 

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from harness.cells.base import State
 from harness.models.layer import Layer, Mark
@@ -60,7 +59,7 @@ def unroll(
     edges, beyond = list(edges), padding(stack.rows[0][0].cell, x_BTD, lengths_B)
     for index, row in enumerate(stack.rows):
         if index and stack.dropout:
-            x_BTD = F.dropout(x_BTD, stack.dropout, stack.training)
+            x_BTD = stack.drop(x_BTD, stack.dropout, stack.training)
         outputs = []
         for back, layer in enumerate(row):
             read_BTD = flip(x_BTD, lengths_B) if back else x_BTD

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from harness.cells.base import Cell, Kernel
 from harness.data.batches import Batch
@@ -70,11 +69,11 @@ class SequenceModel(Model):
         (B, T, K) of a step are added."""
         x_BTD = inputs.to(self.head.weight.dtype) if self.encoder is None else self.encoder(inputs)
         x_BTD = x_BTD.sum(2) if x_BTD.ndim == 4 else x_BTD
-        return F.dropout(x_BTD, self.input_dropout, self.training) if self.input_dropout else x_BTD
+        return self.stack.drop(x_BTD, self.input_dropout, self.training) if self.input_dropout else x_BTD
 
     def read_out(self, hidden: Tensor) -> Tensor:
         """Return answers (..., O) from hidden units (..., H)."""
-        hidden = F.dropout(hidden, self.output_dropout, self.training) if self.output_dropout else hidden
+        hidden = self.stack.drop(hidden, self.output_dropout, self.training) if self.output_dropout else hidden
         return self.head(hidden)
 
     def summarise(self, out_BTH: Tensor, lengths_B: Tensor) -> Tensor:
@@ -161,17 +160,17 @@ class SequenceModel(Model):
         if whole and self.remembers and self.stack.directions == 1:
             answers, targets = self.read_out(out_BTH[:, -1]), batch.targets
         else:
-            ends_here = (batch.lengths > fresh) & (batch.lengths <= stop)
-            lengths = (batch.lengths - fresh).clamp(1, stop - fresh)
-            answers = self.read_out(self.summarise(out_BTH, lengths)[ends_here])
-            targets = batch.targets[ends_here]
+            summary_BH = self.summarise(out_BTH, (batch.lengths - fresh).clamp(1, stop - fresh))
+            chosen = slice(None) if whole else (batch.lengths > fresh) & (batch.lengths <= stop)
+            answers, targets = self.read_out(summary_BH[chosen]), batch.targets[chosen]
         loss = loss_of(answers, targets)
         return loss, loss if ends_B is None else loss / len(answers)
 
     def first_states(self, batch: Batch) -> StackState:
         """Zeros, or what the stream carried so far with zeros for streams that start anew."""
         zeros = self.stack.zero_state(len(batch.inputs))
-        if batch.resets is None or bool(batch.resets.all()) or self.training not in self.carried:
+        whole = batch.full.resets  # on the host, so that no GPU is waited for
+        if batch.resets is None or whole is None or all(whole.tolist()) or self.training not in self.carried:
             return zeros
         new_B1 = batch.resets[:, None]
         return [tuple(s.masked_fill(new_B1, 0) for s in state) for state in self.carried[self.training]]

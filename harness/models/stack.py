@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -46,6 +46,7 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.directions, self.dropout = 2 if bidirectional else 1, dropout
+        self.drop: Callable[[Tensor, float, bool], Tensor] = F.dropout  # a pack puts its own here
         self.width = hidden * self.directions
         widths = [inputs] + [self.width] * (layers - 1)
         self.layers = nn.ModuleList(
@@ -84,7 +85,7 @@ class Stack(nn.Module):
         beyond = padding(self.rows[0][0].cell, x_BTD, lengths_B)
         for index, layer in enumerate(self.rows):
             if index and self.dropout:
-                x_BTD = F.dropout(x_BTD, self.dropout, self.training)
+                x_BTD = self.drop(x_BTD, self.dropout, self.training)
             ahead, *back = layer
             out_BTH, end, found = ahead(x_BTD, states[len(ends)], pieces, beyond)
             ends.append(end)

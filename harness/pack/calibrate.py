@@ -13,6 +13,7 @@ import json
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from harness.data.sources import cache_folder
 from harness.engine import begin
 from harness.models.base import Windows
 from harness.module import RecurrentModule
+from harness.pack.captured import CAPTURED, Captured, Graphs, how
 from harness.pack.plan import shape_of
 from harness.pack.stacked import Stacked
 from harness.trial import Trial
@@ -68,10 +70,12 @@ def _regular(trial: Trial) -> bool:
 
 @dataclass
 class Measured:
-    """Seconds of one update: of `size` trials one by one, and of all of them packed, in each round."""
+    """Seconds of one update: of `size` trials one by one, of all of them packed, and packed from a recording where
+    that was asked for, in each round."""
 
     alone: list[float] = field(default_factory=list)
     packed: list[float] = field(default_factory=list)
+    captured: list[float] = field(default_factory=list)
 
     @property
     def ratios(self) -> list[float]:
@@ -79,13 +83,23 @@ class Measured:
         return [a / b for a, b in zip(self.alone, self.packed, strict=True)]
 
 
-def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECONDS, device: str = "cpu") -> Measured:
-    """Make updates both ways, interleaved; the first round, which warms up, is left out."""
+def measure(
+    trial: Trial,
+    size: int,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+    device: str = "cpu",
+    graphs: Graphs | None = None,
+) -> Measured:
+    """Make updates each way, interleaved; the first round, which warms up, is left out. With `graphs` also from a
+    recording, of which the first two rounds are made otherwise and left out; raises RuntimeError where none is made."""
     trial, found, workers = trial.normalised(), Measured(), Workers(device=device)
     with controlled(trial):
         one = _module(trial, workers)
         optimizer, modules = one.configure_optimizers(), [_module(trial, workers) for _ in range(size)]
         stacked = Stacked(modules, [module.configure_optimizers() for module in modules])
+        ran, rates = Counter[str](), [trial.learning_rate] * size
+        captured = Captured(stacked, _windows(trial), graphs, ran) if graphs else None
         clock, start = _clock(trial, device), math.inf
         for given in _batches(trial, size):
             start = min(start, time.perf_counter())  # not before the first batches are there
@@ -99,8 +113,14 @@ def measure(trial: Trial, size: int, rounds: int = ROUNDS, seconds: float = SECO
             marks.append(clock())
             found.alone.append((marks[1] - marks[0]) * size / few)
             found.packed.append(marks[2] - marks[1])
-    begin_at = 1 if len(found.packed) > 1 else 0
-    return Measured(found.alone[begin_at:], found.packed[begin_at:])
+            if captured is not None:
+                captured.update(given, rates, watch=False)
+                found.captured.append(clock() - marks[2])
+    if captured is not None and not ran[CAPTURED]:
+        raise RuntimeError(f"no update was made from a recording: {how(ran)}")
+    warming = 2 if captured else 1
+    begin_at = warming if len(found.packed) > warming else 0
+    return Measured(found.alone[begin_at:], found.packed[begin_at:], found.captured[begin_at:])
 
 
 def _batches(trial: Trial, size: int) -> Iterator[Sequence[Batch]]:
@@ -134,11 +154,15 @@ def _alone(module: RecurrentModule, optimizer: torch.optim.Optimizer, batches: S
     return len(few)
 
 
+def _windows(trial: Trial) -> Windows:
+    reach = (None, None) if trial.build_task().stream else (trial.bptt_length, trial.bptt_stride)
+    return Windows(*reach, watch=False)
+
+
 def _packed(stacked: Stacked, batches: Sequence[Batch]) -> None:
     """Make one update of every trial."""
     trial = stacked.modules[0].trial
-    reach = (None, None) if stacked.task.stream else (trial.bptt_length, trial.bptt_stride)
-    found = stacked.gradient(batches, Windows(*reach, watch=False))
+    found = stacked.gradient(batches, _windows(trial))
     assert found is not None
     found.grads_KN.mul_(1 / (1 + found.grads_KN.norm(dim=1, keepdim=True)))
     stacked.step({k: trial.learning_rate for k in range(len(batches))}, found.grads_KN)

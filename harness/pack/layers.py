@@ -20,6 +20,7 @@ from harness.cells.base import Kernel, State
 from harness.errors import Fault, UserError
 from harness.models.layer import Layer, Mark
 from harness.models.sequence import SequenceModel
+from harness.pack.dropping import Masks
 from harness.pack.kernels import LOOPS, Loop
 
 Weights = dict[str, Tensor]
@@ -44,8 +45,9 @@ def loop_of(layer: Layer, device: torch.device, dtype: torch.dtype) -> Loop | No
 class PackedLayer(nn.Module):
     """Stands in a layer's place: one cell, K sets of weights, unrolled over the steps that it is given."""
 
-    def __init__(self, layer: Layer, weights: Weights) -> None:
+    def __init__(self, layer: Layer, weights: Weights, drops: bool = False) -> None:
         super().__init__()
+        self.rows_first = drops and layer.kernel != "fused"  # in memory, as alone: masks are drawn in that order
         self.cell, self.hidden, self.weights = layer.cell, layer.hidden, weights
         self.kernel: Kernel = "loop"
         self.loop = loop_of(layer, weights["weight_ih"].device, weights["weight_ih"].dtype)
@@ -86,7 +88,8 @@ class PackedLayer(nn.Module):
             out_TKBH, others = self.loop.run(wx_KTBG, begin, self.weights["weight_hh"], recurrent)
         else:
             out_TKBH, others = self._steps(wx_KTBG, begin)
-        return out_TKBH.flatten(1, 2).transpose(0, 1), tuple(s.flatten(0, 1) for s in others)
+        out_NTH = out_TKBH.flatten(1, 2).transpose(0, 1)
+        return out_NTH.contiguous() if self.rows_first else out_NTH, tuple(s.flatten(0, 1) for s in others)
 
     def _steps(self, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
         # vectors are (K, 1, G), so that they go with the rows of a batch
@@ -136,16 +139,17 @@ class PackedHead(nn.Module):
         return out_KRO.reshape(*hidden.shape[:-1], -1)
 
 
-def packed_model(model: SequenceModel, weights: Weights) -> SequenceModel:
+def packed_model(model: SequenceModel, weights: Weights, masks: Masks | None = None) -> SequenceModel:
     """Return a model for K trials in the place of one trial's `model`, which is used up. Its parameters are `weights`,
-    and each of its batches is one of K * B sequences."""
+    and each of its batches is one of K * B sequences. `masks` drop units, where any are dropped."""
+    model.stack.drop = masks or model.stack.drop
 
     def of(prefix: str) -> Weights:
         return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
 
     for index, row in enumerate(model.stack.rows):
         for place, layer in enumerate(list(row)):
-            row[place] = cast(Layer, PackedLayer(layer, of(f"stack.layers.{index}.{place}.")))
+            row[place] = cast(Layer, PackedLayer(layer, of(f"stack.layers.{index}.{place}."), masks is not None))
     if model.encoder is not None:
         model.encoder = cast(nn.Embedding, PackedEmbedding(of("encoder.")))
     model.head = cast(nn.Linear, PackedHead(of("head.")))

@@ -16,15 +16,18 @@ from harness.models.base import Windows
 from harness.models.objectives import IGNORE
 
 
-def merged(batches: Sequence[Batch], each_step: bool, windows: Windows) -> Batch | None:
+def merged(batches: Sequence[Batch], each_step: bool, windows: Windows, drawn: bool = False) -> Batch | None:
     """Return the batches of K trials as one of K * B sequences, all padded to the longest. None where they do not go
-    together: windows of streams that differ in shape, and windows that lie where a trial's own batch puts them."""
+    together: windows of streams that differ in shape, and windows that lie where a trial's own batch puts them, or
+    masks that are `drawn` for the steps of a trial's own batch, and for its rows where they are answered."""
     first, steps = batches[0], max(b.inputs.shape[1] for b in batches)
     alike = all(_shape(batch) == _shape(first) for batch in batches)
     rows = {(len(b.inputs), b.inputs.shape[2:], b.targets.shape[2:] if each_step else b.targets.shape) for b in batches}
     if not alike and (first.resets is not None or len(rows) > 1):
         return None
     lengths = torch.cat([b.lengths for b in batches])
+    if drawn and not (alike and (each_step or int(lengths.min()) == steps)):
+        return None
     if each_step:  # counted from the beginning, but for windows that overlap: the last of them begins before the end
         together = alike or windows.stride in (None, windows.length)
     else:  # counted from the end, and in each window a trial has as many answers as end there

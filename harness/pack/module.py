@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +15,11 @@ from harness.data.batches import Batch
 from harness.errors import out_of_memory
 from harness.keeper import Keeper
 from harness.models.base import Windows
-from harness.models.clipping import ROUNDING, Clipped, clip
+from harness.models.clipping import Clipped
 from harness.module import RecurrentModule
+from harness.pack.captured import Captured, Graphs
+from harness.pack.dropping import drawing_from
+from harness.pack.plan import drops
 from harness.pack.stacked import Gradient, Stacked
 from harness.probes.panel import Panel
 from harness.snapshot import Course
@@ -43,7 +46,8 @@ class Pack(pl.LightningModule):
     fails is frozen, at the same update as alone, and the others go on.
     """
 
-    def __init__(self, courses: Sequence[Course], keepers: Sequence[Keeper]) -> None:
+    def __init__(self, courses: Sequence[Course], keepers: Sequence[Keeper], graphs: Graphs | None = None) -> None:
+        """`graphs` records updates and repeats them; None: each is made anew."""
         super().__init__()
         self.automatic_optimization = False
         self.modules_of_trials = torch.nn.ModuleList(course.module for course in courses)
@@ -53,7 +57,9 @@ class Pack(pl.LightningModule):
         ]
         self.alive = list(self.members)
         self.most = len(self.members)  # trials whose gradient is computed at once
+        self.drops = drops(courses[0].module.trial)
         self.joint = 0  # updates that were made together
+        self.graphs, self.ran = graphs, Counter[str]()  # how updates were made, where they may be recorded
         self.asked = False  # for checkpoints, by the clock
 
     def configure_optimizers(self) -> None:
@@ -81,7 +87,6 @@ class Pack(pl.LightningModule):
     def training_step(self, group: Iterable[Sequence[Batch]], index: int) -> None:
         """A group of updates of every trial."""
         for batches in group:
-            batches = [m.module.on_device(batch) for m, batch in zip(self.alive, batches, strict=True)]
             if any(probe.alone(m.module) for m in self.alive for probe in m.course.probes):
                 for k, batch in enumerate(batches):
                     self._tell_before(k, batch)
@@ -110,54 +115,40 @@ class Pack(pl.LightningModule):
         """One update of all trials at once; of each by itself where their batches do not go together."""
         for k, batch in enumerate(batches):
             self._tell_before(k, batch)
-        one = self.alive[0].module
-        reach = (None, None) if one.task.stream else (one.trial.bptt_length, one.trial.bptt_stride)
-        found = self._gradient(batches, Windows(*reach, watch=any(m.module.progress.watch for m in self.alive)))
-        if found is None:
+        rates, watch = [m.module.rate() for m in self.alive], any(m.module.progress.watch for m in self.alive)
+        done = self.captured.update(batches, rates, watch) if self.captured else None
+        if done is not None:
             for k, batch in enumerate(batches):
-                self._by_itself(k, batch)
-            return
-        clipped, rates = self._clip(found.grads_KN), [m.module.rate() for m in self.alive]
-        going = {k: rate for k, rate in enumerate(rates) if self._settle(k, batches[k], clipped[k], found)}
-        self.stacked.step(going, found.grads_KN)
+                self._settle(k, batch, done.clipped[k], done.found)
+        else:
+            found = self._gradient([m.module.on_device(b) for m, b in zip(self.alive, batches, strict=True)], watch)
+            if found is None:
+                for k, batch in enumerate(batches):
+                    self._by_itself(k, batch)
+                return
+            clipped = self.stacked.clip(found.grads_KN, self.stacked.weights_KN).told()
+            going = {k: rate for k, rate in enumerate(rates) if self._settle(k, batches[k], clipped[k], found)}
+            self.stacked.step(going, found.grads_KN)
         for k, batch in enumerate(batches):
             self._tell_after(k, batch)
         self.joint += 1
 
-    def _gradient(self, batches: Sequence[Batch], windows: Windows) -> Gradient | None:
+    def _windows(self, watch: bool) -> Windows:
+        one = self.alive[0].module
+        reach = (None, None) if one.task.stream else (one.trial.bptt_length, one.trial.bptt_stride)
+        return Windows(*reach, watch)
+
+    def _gradient(self, batches: Sequence[Batch], watch: bool) -> Gradient | None:
         """As Stacked.gradient; where memory does not suffice, of half as many trials at once from now on."""
         while True:
             try:
-                return self.stacked.gradient(batches, windows)
+                return self.stacked.gradient(batches, self._windows(watch))
             except (RuntimeError, MemoryError) as error:
                 if self.most == 1 or not out_of_memory(error):
                     raise
             self.most = -(-self.most // 2)  # outside of `except`, where the failed pass is still held
             print(f"warning: out of memory: a pack goes on with {self.most} trials at once", flush=True)
             self.stacked.cut(self.most)
-
-    def _clip(self, grads_KN: Tensor) -> list[Clipped]:
-        """Clip each trial's gradient by its own rule: by norm for all at once, by other rules one after the other."""
-        rules = [m.module.trial.clipping for m in self.alive]
-        norm_K = torch.linalg.vector_norm(grads_KN, dim=1)
-        limits = [rule[1] if rule and rule[0] == "clip_norm" else math.inf for rule in rules]
-        norms = norm_K.tolist()
-        over = [limit * ROUNDING < norm < math.inf for limit, norm in zip(limits, norms, strict=True)]
-        if any(over):
-            scales = [
-                limit / (norm + 1e-6) if is_over else 1.0
-                for limit, norm, is_over in zip(limits, norms, over, strict=True)
-            ]
-            grads_KN *= grads_KN.new_tensor(scales)[:, None]
-        found = []
-        for k, (norm, limit, is_over) in enumerate(zip(norms, limits, over, strict=True)):
-            rule, module = rules[k], self.alive[k].module
-            if rule is not None and rule[0] != "clip_norm":
-                self._give(module, grads_KN[k])
-                found.append(clip(module.named_weights, module.trial))
-            else:
-                found.append(Clipped(norm, norm * limit / (norm + 1e-6) if is_over else norm, is_over))
-        return found
 
     def _give(self, module: RecurrentModule, grad_N: Tensor) -> None:
         """Let a trial's weights have their gradients, as views."""
@@ -167,6 +158,7 @@ class Pack(pl.LightningModule):
     def _settle(self, k: int, batch: Batch, done: Clipped, found: Gradient) -> bool:
         module, loss = self.alive[k].module, found.losses[k]
         if module.wrong(loss, done):  # what it is will be looked for in the trial's own model
+            batch = module.on_device(batch)
             self._give(module, found.grads_KN[k])
             module.model.began = self.stacked.begun(k)
         return module.settle(batch, loss, done, found.by_lag[k])
@@ -175,7 +167,9 @@ class Pack(pl.LightningModule):
         """One update of one trial, as it is made alone."""
         member = self.alive[k]
         module, rate = member.module, member.module.rate()
-        loss, gradient, done = module.look_back(batch, Tensor.backward, member.optimizer)
+        batch = module.on_device(batch)
+        with drawing_from(module.generator):
+            loss, gradient, done = module.look_back(batch, Tensor.backward, member.optimizer)
         if module.settle(batch, loss, done, gradient):
             grads = [torch.zeros_like(w) if w.grad is None else w.grad for _, w in module.named_weights]
             row_1N = torch.cat([grad.flatten() for grad in grads])[None]
@@ -197,6 +191,8 @@ class Pack(pl.LightningModule):
         self.stacked = Stacked([m.module for m in self.alive], [m.optimizer for m in self.alive])
         if self.most < len(self.alive):
             self.stacked.cut(self.most)
+        how = (self.stacked, self._windows(watch=False))
+        self.captured = Captured(*how, self.graphs, self.ran) if self.graphs else None
 
     def validation_step(self, of: tuple[int, Batch], index: int) -> None:
         """Add a batch to the score of one trial."""

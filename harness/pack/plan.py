@@ -41,8 +41,13 @@ def asked(pack: str) -> int | None:
     return int(pack)
 
 
-def alone(trial: Trial) -> str:
-    """Return why a trial cannot share an update with others; "" where it can."""
+def drops(trial: Trial) -> bool:
+    """Return whether units are dropped in training."""
+    return bool(trial.dropout or trial.input_dropout or trial.output_dropout)
+
+
+def alone(trial: Trial, gpu: bool = False) -> str:
+    """Return why a trial cannot share an update with others; "" where it can. `gpu`: it trains on one."""
     task = trial.build_task()
     if task.written:
         return "a decoder writes the answer step by step"
@@ -50,11 +55,13 @@ def alone(trial: Trial) -> str:
         return "the loss is over all steps of a sequence together"
     if trial.changes:
         return "its settings change on the way"
-    if trial.dropout or trial.input_dropout or trial.output_dropout:
-        return "dropout draws from the generator of one trial"
+    if drops(trial) and gpu:
+        return "dropout on a GPU draws from one generator for all"
     if trial.precision not in ("float32", "float64"):
         return f"precision is {trial.precision}"
     usual = task.usual(trial.batch_size, False)
+    if usual.read < usual.read_padded and not task.stream and drops(trial):
+        return "dropout draws masks as long as a trial's own batch, and sequences differ in length"
     counted_back = task.mapping != "many-to-many" or trial.bptt_stride is not None
     if usual.read < usual.read_padded and not task.stream and trial.bptt_length is not None and counted_back:
         return "windows are counted from the end of sequences that differ in length"
@@ -69,15 +76,15 @@ def shape_of(trial: Trial) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain) -> Plan:
+def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain, gpu: bool = False) -> Plan:
     """Put trials into packs of at most `most`; None: of up to MOST where there is a `gain`, and no more than leave each
-    of `workers` something to do."""
+    of `workers` something to do. `gpu`: they train on one."""
     if most == 1:
         return Plan([[trial] for trial in trials], [])
     groups: dict[str, list[Trial]] = {}
     why: Counter[str] = Counter()
     for trial in trials:
-        reason = alone(trial)
+        reason = alone(trial, gpu)
         why[reason] += bool(reason)
         groups.setdefault(trial.id if reason else shape_of(trial), []).append(trial)
     packs: list[list[Trial]] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from harness import efficiency
 from harness.controlled import controlled
 from harness.data.groups import Groups
@@ -12,6 +14,8 @@ from harness.engine import Begun, begin, blank, closed, make_trainer, observed, 
 from harness.keeper import Keeper
 from harness.models import weights
 from harness.pack.beside import Batches, Evaluations, Members
+from harness.pack.captured import Graphs, graphs_of, how
+from harness.pack.dropping import drawing_from
 from harness.pack.module import Pack
 from harness.record import Record
 from harness.trial import Trial
@@ -22,25 +26,32 @@ Finished = Callable[[Trial, Record, bytes], None]
 
 
 def run_pack(
-    trials: Sequence[Trial], benchmark: str, keepers: Sequence[Keeper], finished: Finished, device: str = "cpu"
+    trials: Sequence[Trial],
+    benchmark: str,
+    keepers: Sequence[Keeper],
+    finished: Finished,
+    device: str = "cpu",
+    graphs: Graphs | None = None,
 ) -> None:
     """Train trials of one shape (plan.py) side by side on a device, and tell `finished` of each as it ends.
 
     Those that stand at one update go on together: after a kill between two checkpoints there may be two such groups.
     Raises Paused where a stop was asked for; then every trial that trained is at a checkpoint. What is not one trial's
     fault but the pack's is raised as well: each trial can still be run by itself, from its own checkpoint.
+    `graphs` records updates and repeats them; a GPU has its own.
     """
     normalised, memory_used = [trial.normalised() for trial in trials], efficiency.Memory()
     workers = Workers(device=device)
+    graphs = graphs or graphs_of(workers.device)
     try:
         with controlled(normalised[0], workers):
-            begun = [begin(trial, workers) for trial in normalised]
+            begun = [_begin(trial, workers) for trial in normalised]
             places: dict[tuple[int, int], list[int]] = {}
             for place, (each, keeper) in enumerate(zip(begun, keepers, strict=True)):
                 done = keeper.open(each.course, each.data_sha256)
                 places.setdefault((len(each.course.loader), done), []).append(place)
             for (_, done), members in places.items():
-                found = _train([begun[p] for p in members], [keepers[p] for p in members], done)
+                found = _train([begun[p] for p in members], [keepers[p] for p in members], done, graphs)
                 for place, fields in zip(members, found, strict=True):
                     keeper, model = keepers[place], begun[place].course.module.model
                     keeper.close()
@@ -52,17 +63,39 @@ def run_pack(
             keeper.close()
 
 
-def _train(begun: Sequence[Begun], keepers: Sequence[Keeper], done: int) -> list[dict[str, Any]]:
+def _begin(trial: Trial, workers: Workers) -> Begun:
+    """As alone, from the trial's own seed; what is drawn afterwards is drawn from a generator of its own."""
+    torch.manual_seed(workers.seed(trial.seed))
+    begun = begin(trial, workers)
+    begun.course.module.generator = torch.Generator()
+    begun.course.module.generator.set_state(torch.get_rng_state())
+    return begun
+
+
+def _train(begun: Sequence[Begun], keepers: Sequence[Keeper], done: int, graphs: Graphs | None) -> list[dict[str, Any]]:
     """Train a pack of which `done` updates were made before; return what was observed of each trial."""
     if len(begun) == 1:
+        torch.set_rng_state(begun[0].course.module.generator.get_state())
+        begun[0].course.module.generator = torch.default_generator
         return [train(begun[0], keepers[0], done)]
     workers = begun[0].course.module.workers
     for each in begun:
         each.course.module.to(workers.device)
-    pack = Pack([each.course for each in begun], keepers)
+    pack = Pack([each.course for each in begun], keepers, graphs)
+    if pack.drops:
+        for each in begun:
+            _look(each)
     groups = Groups(Batches(pack), begun[0].course.module.trial.evaluations, done)
     valid = Evaluations(pack, [whole(each.course.module.task, each.data["valid"]) for each in begun])
     make_trainer([], groups, [Members(pack)], workers).fit(pack, groups, valid)
-    kernel = f"{pack.stacked.kernel}, {len(begun)} trials"
+    kernel = f"{pack.stacked.kernel}, {len(begun)} trials{how(pack.ran)}"
     found = [observed(each, make_trainer(each.course.probes, groups, workers=workers), kernel) for each in begun]
     return [fields | {"packed": len(begun)} for fields in found]
+
+
+@torch.no_grad()
+def _look(begun: Begun) -> None:
+    """Make the forward pass by which a trial alone sees its kernel (engine.py): units are dropped in it, too."""
+    module, first = begun.course.module, next(iter(whole(begun.course.module.task, begun.data["train"], 1)))
+    with drawing_from(module.generator):
+        module.model.answer(first._replace(resets=None))

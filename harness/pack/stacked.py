@@ -24,8 +24,12 @@ from harness.models.passes import Parts, at_once, by_window
 from harness.models.sequence import SequenceModel
 from harness.models.stack import StackState
 from harness.module import RecurrentModule
+from harness.pack import step
+from harness.pack.clipping import Clipper
+from harness.pack.dropping import Masks, undrawn
 from harness.pack.layers import PackedLayer, Weights, packed_model
 from harness.pack.merged import merged
+from harness.pack.plan import drops
 
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}
 
@@ -58,13 +62,16 @@ class Stacked:
         """Take over the weights of the modules and what their optimisers hold."""
         self.modules, self.optimizers = list(modules), list(optimizers)
         one = modules[0]
-        self.task, self.kind = one.task, one.trial.optimizer
+        self.task, self.kind, self.drops = one.task, one.trial.optimizer, drops(one.trial)
         self.shapes = {name: weight.shape for name, weight in one.named_weights}
         with torch.no_grad():
             weights = [torch.cat([w.flatten() for _, w in m.named_weights]) for m in modules]
             self.weights_KN = torch.stack(weights)
             self.moments = {name: self._moments(name) for name in MOMENTS[self.kind]}
-            self.steps = [self._steps(k) for k in range(len(modules))]
+            self.steps_K = torch.stack([self._steps(k) for k in range(len(modules))])
+            decays = [module.trial.weight_decay for module in modules]
+            self.decay_K = torch.tensor(decays, dtype=torch.float64, device=self.weights_KN.device)
+        self.clip = Clipper([module.trial.clipping for module in modules], self.weights_KN, self.parts)
         self._share()
         self.cut(len(modules))
 
@@ -90,6 +97,7 @@ class Stacked:
 
     def _share(self) -> None:
         """Make each trial's own tensors views."""
+        self.steps = self.steps_K.unbind(0)
         for k, module in enumerate(self.modules):
             rows = {name: self.parts(moments[k]) for name, moments in self.moments.items()}
             for (name, weight), part in zip(module.named_weights, self.parts(self.weights_KN[k]).values(), strict=True):
@@ -118,27 +126,32 @@ class Stacked:
             weights = {name: w.requires_grad_() for name, w in self.parts(self.weights_KN[rows].detach()).items()}
             model = build_model(module.trial, module.task, module.trial.build_cell())
             assert isinstance(model, SequenceModel)
-            self.blocks.append(Block(rows, weights, packed_model(model, weights)))
+            masks = Masks([module.generator for module in self.modules[rows]])
+            self.blocks.append(Block(rows, weights, packed_model(model, weights, masks if self.drops else None)))
 
     def gradient(self, batches: Sequence[Batch], windows: Windows) -> Gradient | None:
         """Return what is found going back over the batches, and leave the states that streams carry with each trial;
         None, and nothing changed, where they do not go together. Raises what torch raises where it is out of memory,
         nothing changed either."""
+        drawn_from = [module.generator for module in self.modules if self.drops]
+        return undrawn(drawn_from, lambda: self._gradient(batches, windows))
+
+    def _gradient(self, batches: Sequence[Batch], windows: Windows) -> Gradient | None:
         losses: list[float] = []
         profiles: list[Profile | None] = []
         grads, ends = [], []
         for block in self.blocks:
-            batch = merged(batches[block.rows], block.model.each_step, windows)
+            batch = merged(batches[block.rows], block.model.each_step, windows, self.drops)
             if batch is None or (windows.watch and not self._end_alike(block, batch)):
                 return None
-            block.model.carried = self._carried(block)
-            loss_K, grad_KN, seen = self._gradient(block, batch, windows)
+            block.model.carried = self.carried(block)
+            loss_K, grad_KN, seen = self.gradient_of(block, batch, windows)
             losses += loss_K.tolist()
             profiles += [None] * len(loss_K) if seen is None else [(seen[0], norms) for norms in seen[1]]
             grads.append(grad_KN)
             ends.append(block.model.carried.get(True))
         for block, states in zip(self.blocks, ends, strict=True):
-            for module, own in zip(self.modules[block.rows], self._each(block, states), strict=True):
+            for module, own in zip(self.modules[block.rows], self.each(block, states), strict=True):
                 module.model.carried |= {True: own} if own is not None else {}
         return Gradient(losses, torch.cat(grads) if len(grads) > 1 else grads[0], profiles)
 
@@ -149,7 +162,9 @@ class Stacked:
             bool((each == each[0]).all()) for each in (x.unflatten(0, (block.trials, -1)) for x in (lengths, gone))
         )
 
-    def _gradient(self, block: Block, batch: Batch, windows: Windows) -> tuple[Tensor, Tensor, Profile | None]:
+    def gradient_of(self, block: Block, batch: Batch, windows: Windows) -> tuple[Tensor, Tensor, Profile | None]:
+        """Return mean losses (K), gradients (K, N) and the gradient by lag of a block's trials; the states that streams
+        carry are left with its model."""
         trials = block.trials
         windows = windows._replace(trials=trials, watch=windows.watch and block.model.remembers)
         due_K = (~missing(batch.targets)).reshape(trials, -1).sum(1).clamp(min=1)
@@ -176,7 +191,7 @@ class Stacked:
         assert total_KN is not None
         return total_K, total_KN, seen
 
-    def _carried(self, block: Block) -> dict[bool, StackState]:
+    def carried(self, block: Block) -> dict[bool, StackState]:
         """What streams carry into a block's batch, where all have begun."""
         known = [module.model.carried.get(True) for module in self.modules[block.rows]]
         states = [one for one in known if one is not None]
@@ -185,7 +200,7 @@ class Stacked:
         layers = zip(*states, strict=True)
         return {True: [tuple(torch.cat(parts) for parts in zip(*layer, strict=True)) for layer in layers]}
 
-    def _each(self, block: Block, states: StackState | None) -> list[StackState | None]:
+    def each(self, block: Block, states: StackState | None) -> list[StackState | None]:
         """States (N, H) of a block as those of each trial."""
         trials = block.trials
         if states is None:
@@ -196,7 +211,7 @@ class Stacked:
     def begun(self, k: int) -> StackState:
         """The states from which the last backward pass of a trial's stream started."""
         block = next(block for block in self.blocks if block.rows.start <= k < block.rows.stop)
-        own = self._each(block, block.model.began or None)[k - block.rows.start]
+        own = self.each(block, block.model.began or None)[k - block.rows.start]
         return own or []
 
     @torch.no_grad()
@@ -223,3 +238,13 @@ class Stacked:
                     own, found, [None] * len(members), fused=True, weight_decay=decay, momentum=0.0, lr=rate,
                     dampening=0.0, nesterov=False, maximize=False,
                 )  # fmt: skip
+
+    @torch.no_grad()
+    def step_where(self, going_K: Tensor, rate_K: Tensor, grads_KN: Tensor) -> None:
+        """Make the step of the trials that go, all of it from memory."""
+        if self.kind == "adam":
+            how = self.optimizers[0].param_groups[0]
+            moments, counts = self.moments, self.steps_K
+            step.adam(self.weights_KN, grads_KN, moments, counts, rate_K, self.decay_K, going_K, how)
+        else:
+            step.sgd(self.weights_KN, grads_KN, rate_K, self.decay_K, going_K)

@@ -84,7 +84,6 @@ def test_a_setting_that_is_said_to_decide_the_start_alone_changes_no_step(name, 
 REASONS: dict[str, dict[str, Any]] = {
     "a decoder writes": {"task": {"name": "reversal"}},
     "over all steps": {"task": {"name": "ner"}},
-    "dropout": {"output_dropout": 0.1},
     "precision is": {"precision": "bfloat16-mixed"},
 }
 
