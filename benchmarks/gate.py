@@ -161,7 +161,7 @@ def _quantities(own: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def thresholds(found: list[dict[str, Any]]) -> str:
-    """What it takes to find less: the runs of a commit against itself judged again, 1,000 times for each line, with the
+    """What it takes to find less: the runs of a commit against itself judged again, 300 times for each line, with the
     ratios of a few runs of them put together, drawn anew each time, and times the slowdown."""
     same = [{name: ratios_of(line["seconds_base_new"][0]) for name, line in run["times"].items() if name != ALL}
             for run in found if run["kind"] == "same" and run["times"]]  # fmt: skip
@@ -174,7 +174,7 @@ def thresholds(found: list[dict[str, Any]]) -> str:
         if TIMES * runs_each > len(same):
             continue
         codes: dict[str, list[int]] = {"equal": [], "all": [], "one": []}
-        for _ in range(1000):
+        for _ in range(300):
             drawn = rng.sample(same, TIMES * runs_each)
             parts = [drawn[at : at + runs_each] for at in range(0, len(drawn), runs_each)]
             times = [{name: [x for run in part for x in run[name]][:count] for name in part[0]} for part in parts]
@@ -183,7 +183,7 @@ def thresholds(found: list[dict[str, Any]]) -> str:
                 codes[kind].append(exit_code([{n: [x * (1 + find * (n in names)) for x in ratios]
                                                for n, ratios in each.items()} for each in times], find))  # fmt: skip
         shares = [codes["equal"].count(3), codes["equal"].count(4), codes["all"].count(3), codes["one"].count(3)]
-        out.append(f"| {find:.0%} | {count} | " + " | ".join(f"{n / 1000:.3f}" for n in shares) + " |")
+        out.append(f"| {find:.0%} | {count} | " + " | ".join(f"{n / 300:.3f}" for n in shares) + " |")
     return "\n".join(out)
 
 

@@ -42,10 +42,10 @@ class Measured:
         self.seconds: dict[int, list[Seconds]] = {}
         self.wall = {**wall}
 
-    def run(self, pair: Pair, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    def run(self, pair: Pair, number: int, turns: float = math.inf) -> tuple[dict[str, Any], dict[str, Any]]:
         """Train a trial on both sides and keep the times; return what else was observed."""
         begin = time.monotonic()
-        base, new, seconds = pair.run(number)
+        base, new, seconds = pair.run(number, turns)
         self.seconds.setdefault(number, []).append(seconds)
         self.wall[number] = time.monotonic() - begin
         return base, new
@@ -118,8 +118,9 @@ def _timed(
         judged = {i: timing.confirmed([each.ratios(i) for each in found], len(labels) + 1, find) for i in numbers}
         rounds = [together([each.ratios(i) for i in numbers]) for each in found]
         whole = timing.confirmed(rounds, len(labels) + 1, find)
-        open_ = numbers if whole.verdict == timing.OPEN else [i for i in numbers if judged[i].verdict == timing.OPEN]
-        if not open_ or len(found) == TIMES or time.monotonic() + sum(first.wall[i] for i in open_) > end:
+        open_ = [*numbers] if whole.verdict == timing.OPEN else [i for i in numbers if judged[i].verdict == timing.OPEN]
+        open_.sort(key=first.wall.__getitem__)  # where the time does not suffice for all
+        if not open_ or len(found) == TIMES or time.monotonic() + first.wall[open_[0]] > end:
             break
         say(f"once more: {', '.join(labels[i] for i in open_)}")
         found.append(Measured(first.wall))
@@ -146,7 +147,7 @@ def _until(starter: Starter, measured: Measured, numbers: Sequence[int], enough:
             start = time.monotonic() - begin
             for number in short:
                 if time.monotonic() + measured.wall[number] < end:
-                    measured.run(pair, number)
+                    measured.run(pair, number, WARM + 2 * (enough - len(measured.ratios(number))))
 
 
 def together(measured: Sequence[Sequence[float]]) -> list[float]:

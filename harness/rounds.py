@@ -3,9 +3,10 @@
 Run as a script, `python -P rounds.py FD`, where no harness is found. For each request on the socket FD it forks a
 process, a side, that puts its tree in front of the path and takes its code from there. The libraries are imported once
 and lie at the same addresses in every side, and a side starts in half a second. A side uses `spec.load`,
-`engine.run_trial` and `Keeper` of its revision and nothing else of it: it names its trials in one line of JSON, then
-runs the trial whose number it reads. Before the first update, and whenever the updates asked for are made, it says how
-much time they took and waits to be asked for more; the record comes last.
+`engine.run_trial`, `Keeper` and `Stopped` of its revision and nothing else of it: it names its trials in one line of
+JSON, then runs the trial whose number it reads. Before the first update, and whenever the updates asked for are made,
+it says how much time they took and waits to be asked for more; the record comes last. Asked for none it ends the trial
+as it stands.
 
 The clock is the processor's time of the process: what others do to it hardly shows, and waiting costs nothing. On a
 machine with a load of 13 on 2 cores the wall clock ran 3 times as fast. A wait (for a disk, for a lock) is not seen.
@@ -22,7 +23,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 LIBRARIES = ("torch", "torchmetrics", "pytorch_lightning", "numpy", "pyarrow", "pydantic", "yaml")
 """What every revision imports, and seconds go into; a side imports what else it needs."""
@@ -56,13 +57,10 @@ def serve(tree: str, benchmark: str, channel: int, log: int) -> None:
     """Be a side, until the other end is closed."""
     _enter(tree, log)
     from harness import engine, spec
+    from harness.errors import Stopped
     from harness.keeper import Keeper
 
     talk = socket.socket(fileno=channel).makefile("rw")
-
-    def answer(value: dict[str, Any]) -> None:
-        talk.write(json.dumps(value) + "\n")
-        talk.flush()
 
     class Turns(Keeper):
         """Waits before the first update and after those that were asked for."""
@@ -80,18 +78,28 @@ def serve(tree: str, benchmark: str, channel: int, log: int) -> None:
                 self._wait(time.process_time() - self.began)
 
         def _wait(self, seconds: float) -> None:
-            answer({"seconds": seconds})
+            _answer(talk, {"seconds": seconds})
             self.left = int(talk.readline() or os._exit(0))
+            if not self.left:
+                raise Stopped
             self.began = time.process_time()
 
     trials = spec.load(benchmark).trials
     labels = [f"{trial.label}-h{trial.hidden_size}" for trial in trials]
     threads = [trial.threads for trial in trials]
     where = str(Path(spec.__file__).parent)
-    answer({"labels": labels, "threads": threads, "tree": where, "process": os.getpid()})
+    _answer(talk, {"labels": labels, "threads": threads, "tree": where, "process": os.getpid()})
     for line in talk:
-        record = engine.run_trial(trials[int(line)], keeper=Turns())
-        answer({name: getattr(record, name) for name in FIELDS})
+        try:
+            record = engine.run_trial(trials[int(line)], keeper=Turns())
+            _answer(talk, {name: getattr(record, name) for name in FIELDS})
+        except Stopped:
+            _answer(talk, {"status": "stopped"})
+
+
+def _answer(talk: TextIO, value: dict[str, Any]) -> None:
+    talk.write(json.dumps(value) + "\n")
+    talk.flush()
 
 
 def _enter(tree: str, log: int) -> None:

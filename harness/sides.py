@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -57,7 +58,7 @@ class Side:
             raise
 
     def ask(self, number: int) -> dict[str, Any]:
-        """Begin a trial, or make so many updates of the one that was begun; return what is answered."""
+        """Begin a trial, or make so many updates of the one that was begun, or end it; return what is answered."""
         with suppress(BrokenPipeError):
             self.talk.write(f"{number}\n")
             self.talk.flush()
@@ -88,9 +89,9 @@ class Pair:
     def __init__(self, base: Side, new: Side) -> None:
         self.base, self.new = base, new
 
-    def run(self, number: int) -> tuple[dict[str, Any], dict[str, Any], Seconds]:
-        """Train a trial on both sides, an update a turn, A B, B A, A B, ...; return what was observed of each, and the
-        seconds of every pair of turns."""
+    def run(self, number: int, turns: float = math.inf) -> tuple[dict[str, Any], dict[str, Any], Seconds]:
+        """Train a trial on both sides, an update a turn, A B, B A, A B, ..., to its end or for so many turns; return
+        what was observed of each, and the seconds of every pair of turns."""
         sides = (self.base, self.new)
         _onto(sides, number, max(side.threads[number] for side in sides))
         said = {side: side.ask(number) for side in sides}
@@ -99,7 +100,7 @@ class Pair:
         while "seconds" in said[self.base] or "seconds" in said[self.new]:
             for side in sides if turn % 2 else sides[::-1]:
                 if "seconds" in said[side]:
-                    said[side] = side.ask(1)
+                    said[side] = side.ask(1 if turn < turns else 0)
             if "seconds" in said[self.base] and "seconds" in said[self.new]:
                 pairs.append((said[self.base]["seconds"], said[self.new]["seconds"]))
             turn += 1

@@ -70,7 +70,7 @@ def test_a_slower_tree_is_found_confirmed_and_computes_the_same(tiny, tmp_path):
             labels = pair.base.labels
         lines = against._timed(starter, labels, first, 0.2, time.monotonic() + 60, said.append)
     assert [line.verdict for line in facts] == ["equal"] * 4
-    assert [line.verdict for line in lines] == ["slower"] * 3 and said[0] == f"once more: {', '.join(labels)}"
+    assert [line.verdict for line in lines] == ["slower"] * 3 and all(label in said[0] for label in labels)
     assert len(lines[0].raw) >= 2  # in fresh processes
     for process in processes:
         with pytest.raises(ProcessLookupError):
