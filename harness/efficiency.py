@@ -66,6 +66,7 @@ class Memory:
 
     def __init__(self, own: Path = Path("/proc/self")) -> None:
         self.own = own
+        self._peak: int | None = None
         try:
             (own / "clear_refs").write_text("5")  # begins the count anew: a worker serves many trials
             self.counts = True
@@ -73,7 +74,12 @@ class Memory:
             self.counts = False
 
     def peak(self) -> int:
-        """Bytes."""
+        """Bytes, up to when this was first asked."""
+        if self._peak is None:
+            self._peak = self._read()
+        return self._peak
+
+    def _read(self) -> int:
         if not self.counts:
             return 0
         lines = (self.own / "status").read_text().splitlines()

@@ -13,16 +13,14 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 
-from harness import efficiency, machine, samples, stability
+from harness import efficiency, machine, samples, scaling, stability
 from harness.changing import Changing
 from harness.checkpoint import Foreign
 from harness.clocked import Clocked
 from harness.controlled import controlled
 from harness.data import splits
-from harness.data.batches import EvalBatches, TrainBatches
-from harness.data.groups import Groups
-from harness.data.passes import Passes, by_length
-from harness.data.streams import EvalStreams, StreamBatches
+from harness.data.groups import First, Groups
+from harness.data.loaders import every_update, whole
 from harness.errors import Stopped, out_of_memory
 from harness.keeper import Keeper
 from harness.metrics import METRICS
@@ -32,16 +30,13 @@ from harness.module import RecurrentModule
 from harness.probes import attach
 from harness.probes.base import Probe
 from harness.probes.panel import Panel
+from harness.probes.throughput import Throughput
 from harness.record import Record
 from harness.snapshot import Course
 from harness.spent import CLOCK
-from harness.tasks.base import Examples, Split, Task
+from harness.tasks.base import Examples, Split
 from harness.trial import Trial
 from harness.workers import Workers, severed
-
-EVAL_BATCH = 512  # examples; fixed, because a batch's size can change the last bit of a score
-EVAL_STREAMS = 32  # of one long document; each begins without a past, which is part of the score
-EVAL_WINDOW = 256  # steps
 
 
 class Begun(NamedTuple):
@@ -74,10 +69,10 @@ def run_trial(
     record, trained = blank(trial, benchmark, workers), b""
     try:
         try:
-            fields, module = _observe(trial, keeper, workers)
+            fields, module = _observe(trial, keeper, workers, memory_used)
         except Foreign as error:
             keeper.set_aside(error)
-            fields, module = _observe(trial, keeper, workers)
+            fields, module = _observe(trial, keeper, workers, memory_used)
         record = record.replace(**fields)
         if keep is not None and record.status == "ok":
             trained = weights.packed(module.model)
@@ -132,11 +127,18 @@ def blank(trial: Trial, benchmark: str, workers: Workers | None = None) -> Recor
     )
 
 
-def _observe(trial: Trial, keeper: Keeper, workers: Workers) -> tuple[dict[str, Any], RecurrentModule]:
+def _observe(
+    trial: Trial, keeper: Keeper, workers: Workers, memory_used: efficiency.Memory
+) -> tuple[dict[str, Any], RecurrentModule]:
     """Train, evaluate and return the fields of the record that were observed, and what was trained."""
     with controlled(trial, workers):
         begun = begin(trial, workers)
-        return train(begun, keeper, keeper.open(begun.course, begun.data_sha256)), begun.course.module
+        fields = train(begun, keeper, keeper.open(begun.course, begun.data_sha256))
+        if workers.several and fields["status"] == "ok":
+            memory_used.peak()  # what one alone takes is not the trial's
+            workers.all(None)  # from here on the others have nothing to do
+            fields |= {} if workers.rank else _beside_one(begun, fields, keeper.seconds)
+        return fields, begun.course.module
 
 
 @CLOCK.on("model")
@@ -145,7 +147,7 @@ def begin(trial: Trial, workers: Workers | None = None) -> Begun:
     task = trial.build_task()
     data = splits.load(trial, task)
     module = RecurrentModule(trial, task, trial.build_cell(), workers)
-    loader = _loader(trial, task, data["train"])
+    loader = every_update(trial, task, data["train"])
     module.total_updates = len(loader)
     return Begun(Course(module, loader, attach(trial)), data, splits.data_hash(data))
 
@@ -162,6 +164,24 @@ def train(begun: Begun, keeper: Keeper, done: int) -> dict[str, Any]:
     with CLOCK.on("train"):
         trainer.fit(module, groups, workers.scored(whole(module.task, begun.data["valid"])))
     return observed(begun, trainer, kernel)
+
+
+@CLOCK.on("probe")
+def _beside_one(begun: Begun, fields: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Train a copy of what several workers have trained for a few updates, as one alone does; return what that tells of
+    them (scaling.py)."""
+    module, count = begun.course.module, begun.course.module.workers.count
+    if not (updates := scaling.affordable(fields, count, seconds)):
+        return {}
+    one, clock = scaling.alone(module), Throughput(module.trial)
+    groups = Groups(First(every_update(one.trial, one.task, begun.data["train"]), updates), 1)
+    trainer = make_trainer([*attach(one.trial), clock], groups, workers=one.workers)
+    try:
+        trainer.fit(one, groups)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+    return scaling.observed(fields, count, clock)
 
 
 def observed(begun: Begun, trainer: pl.Trainer, kernel: str) -> dict[str, Any]:
@@ -227,22 +247,3 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-
-
-def _loader(trial: Trial, task: Task, examples: Examples) -> TrainBatches | StreamBatches:
-    """Every update of the trial, until its budget of examples or useful steps is spent."""
-    if task.stream:
-        assert trial.tokens is not None and trial.bptt_length is not None
-        stride = trial.bptt_stride or trial.bptt_length
-        return StreamBatches(examples, trial.batch_size, trial.bptt_length, stride, trial.seed, trial.tokens)
-    lengths = by_length(examples) if trial.batching == "by-length" else None
-    passes = Passes(len(examples), trial.seed, trial.batch_size, lengths)
-    budget = trial.examples or passes.examples_of(task.useful_steps(examples), trial.tokens or 0)
-    return TrainBatches(examples, trial.batch_size, passes, budget)
-
-
-def whole(task: Task, examples: Examples, batch: int | None = None) -> EvalBatches | EvalStreams:
-    """One pass over a split, at the project's fixed batch size unless told otherwise."""
-    if task.stream:
-        return EvalStreams(examples, batch or EVAL_STREAMS, EVAL_WINDOW)
-    return EvalBatches(examples, batch or EVAL_BATCH)

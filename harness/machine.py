@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -147,8 +148,7 @@ def cpu_count(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/se
 
 def _quotas(cgroups: Path, own: Path) -> list[int]:
     """Return the whole CPUs that each enclosing control group grants; a group without a limit is left out."""
-    group = cgroups / _text(own).rpartition("::")[2].strip().strip("/")  # version 2: one line, 0::/path
-    folders = [group, *(parent for parent in group.parents if parent.is_relative_to(cgroups))]
+    folders = _groups(cgroups, own)
     limits = [_text(folder / "cpu.max").split() for folder in folders]
     for name in ("cpu", "cpu,cpuacct"):  # version 1
         limits.append([_text(cgroups / name / f"cpu.cfs_{part}_us").strip() for part in ("quota", "period")])
@@ -157,6 +157,12 @@ def _quotas(cgroups: Path, own: Path) -> list[int]:
         for limit in limits
         if len(limit) == 2 and all(part.isdigit() for part in limit) and int(limit[1])
     ]
+
+
+def _groups(cgroups: Path, own: Path) -> list[Path]:
+    """Return the folders of the control groups around this process, the innermost first."""
+    group = cgroups / _text(own).rpartition("::")[2].strip().strip("/")  # version 2: one line, 0::/path
+    return [group, *(parent for parent in group.parents if parent.is_relative_to(cgroups))]
 
 
 @cache
@@ -207,6 +213,16 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return None
+
+
+def memory_left(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """Return the bytes that this process may still take: of the machine and of each group around it; inf: unknown."""
+    told = re.search(r"^MemAvailable:\s*(\d+) kB$", _text(Path("/proc/meminfo")), re.MULTILINE)
+    left = [1024.0 * int(told[1])] if told else []
+    for folder in _groups(cgroups, own):
+        limit, used = (_text(folder / f"memory.{part}").strip() for part in ("max", "current"))
+        left += [float(limit) - float(used)] if limit.isdigit() and used.isdigit() else []
+    return min(left, default=math.inf)
 
 
 def _text(path: Path) -> str:

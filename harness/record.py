@@ -97,6 +97,11 @@ class Record(Held):
     spent_names: list[str] = field(default_factory=list)  # phases of the trial (spent.py), of its last attempt
     spent_seconds: list[float] = field(default_factory=list)
     communication_seconds: float = 0.0  # of them, until the gradients of all workers were added up
+    speed_up: float = math.nan  # of several workers over one, by themselves (harness/scaling.py); NaN: of one, unknown
+    scaling_efficiency: float = math.nan
+    alone_seconds: list[float] = field(
+        default_factory=list
+    )  # raw: of updates that one of them made alone, warm-up first
     seconds: float = math.nan
     padding_share: float = math.nan
     peak_memory_bytes: int = 0  # of the process, libraries included; 0: not known
@@ -151,14 +156,14 @@ class Record(Held):
 TIMED = frozenset(
     {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound", "search"}
     | {"packed", "limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
-    | {"spent_names", "spent_seconds", "gpu_share"}
+    | {"spent_names", "spent_seconds", "gpu_share", "alone_seconds"}
     | {m.name for m in METRICS.values() if m.timed}
 )
 
 
 RAW = frozenset(
     {"update_seconds", "gradient_norms", "gradient_by_lag_by_layer", "curve_tokens", "curve_train_loss", "traceback",
-     "samples", "spent_names", "spent_seconds"}
+     "samples", "spent_names", "spent_seconds", "alone_seconds"}
 )  # fmt: skip
 """Fields that no table shows, and most of a record's bytes."""
 

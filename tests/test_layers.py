@@ -19,7 +19,7 @@ LEVELS = {
     1: "cells tasks data cost match draft spec",  # what is held equal is counted from the weights' shapes
     2: "models",
     3: "workers controlled clocked module probes samples offline_run tracking upload snapshot checkpoint keeper guided "
-    "changing efficiency limits",
+    "changing efficiency limits scaling",
     # a probe watches the module, and the module knows no probe
     4: "engine pack",
     5: "launch",

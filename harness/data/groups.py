@@ -23,6 +23,19 @@ class Updates(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
+class First:
+    """The first updates of a trial, `count` of them."""
+
+    def __init__(self, updates: Updates, count: int) -> None:
+        self.updates, self.count = updates, min(count, len(updates))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self.updates, self.count)
+
+
 class Groups:
     """Cuts a loader into groups that never reach across an evaluation; `per_evaluation` groups lie between two.
 

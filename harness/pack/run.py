@@ -10,7 +10,8 @@ import torch
 from harness import efficiency
 from harness.controlled import controlled
 from harness.data.groups import Groups
-from harness.engine import Begun, begin, blank, closed, make_trainer, observed, train, whole
+from harness.data.loaders import whole
+from harness.engine import Begun, begin, blank, closed, make_trainer, observed, train
 from harness.keeper import Keeper
 from harness.models import weights
 from harness.pack.beside import Batches, Evaluations, Members

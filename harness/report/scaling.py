@@ -1,16 +1,19 @@
-"""How much faster several workers are than one: against the row of the same settings with `workers: 1`."""
+"""How much faster several workers are than one: against the row of the same settings with `workers: 1`, and by what
+each trial of several found out by itself."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from harness.metrics import METRICS
 from harness.report.table import Row
 from harness.report.words import interval
 from harness.stats import Summary, summary
 
 WORKERS = "workers"
+OWN = METRICS["scaling_efficiency"]
 TITLES = {
     "speedup": (
         "speed-up",
@@ -18,6 +21,7 @@ TITLES = {
         "useful tokens/s over those of the same settings with one worker, on the same seeds",
     ),
     "efficiency": ("efficiency", ".0%", "the speed-up over the number of workers"),
+    OWN.name: (OWN.title, OWN.format, f"{OWN.doc}; median over seeds"),
     "communication": ("communication", ".1%", "share of training in which a worker waits for the gradients of all"),
 }
 """Name -> title, format and meaning of each number."""
@@ -38,21 +42,24 @@ def scaled(rows: Sequence[Row]) -> Callable[[Row], dict[str, float]]:
     def found(row: Row) -> dict[str, float]:
         speedup = _speedup(row, alone).center
         waits = row.over_seeds("communication_seconds").center / row.over_seeds("train_seconds").center
-        return {"speedup": speedup, "efficiency": speedup / workers(row), "communication": waits}
+        own = row.over_seeds(OWN.name).center
+        return {"speedup": speedup, "efficiency": speedup / workers(row), OWN.name: own, "communication": waits}
 
     return found
 
 
 def told(rows: Sequence[Row]) -> str:
     """Say how much faster several workers were, with the interval over seeds; nothing where no row can tell."""
-    if all(workers(row) == 1 for row in rows):
-        return ""
-    alone, said = _alone(rows), []
-    for row in sorted(rows, key=workers):
-        speedup = _speedup(row, alone)
-        if workers(row) > 1 and speedup.n:
-            said.append(f"{row.label} is {interval(speedup, '.2f')} times as fast")
-    return f"beside one worker, in useful tokens/s on the same seeds: {', '.join(said)}." if said else ""
+    alone, several = _alone(rows), sorted((row for row in rows if workers(row) > 1), key=workers)
+    paired = _said((row, _speedup(row, alone)) for row in several)
+    if paired:
+        return f"beside one worker, in useful tokens/s on the same seeds: {paired}."
+    own = _said((row, row.over_seeds("speed_up")) for row in several)
+    return f"beside one of its workers alone, in useful tokens/s, by its own measure: {own}." if own else ""
+
+
+def _said(found: Iterable[tuple[Row, Summary]]) -> str:
+    return ", ".join(f"{row.label} is {interval(gain, '.2f')} times as fast" for row, gain in found if gain.n)
 
 
 def _alone(rows: Sequence[Row]) -> dict[str, Row]:

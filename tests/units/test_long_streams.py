@@ -23,7 +23,7 @@ LOOK = """
     from harness.data.prepared import Prepared
     from harness.data.streams import EvalStreams, StreamBatches
     from harness.data.splits import data_hash
-    from harness.engine import EVAL_STREAMS, EVAL_WINDOW
+    from harness.data.loaders import EVAL_STREAMS, EVAL_WINDOW
     from harness.tasks.base import SPLITS
 
     def resident():
