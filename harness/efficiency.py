@@ -21,6 +21,7 @@ from typing import Any
 from harness import cost, limits
 from harness.record import Record
 from harness.trial import Trial
+from harness.workers import Workers
 
 LOOPS = ("ATen loop", "Python loop")
 PASSES = {"adam": 10, "sgd": 6}
@@ -28,12 +29,13 @@ PASSES = {"adam": 10, "sgd": 6}
 optimiser reads and writes."""
 
 
-def observed(trial: Trial, record: Record) -> dict[str, Any]:
-    """Return the fields of a record that tell what was possible, and how near its trial came. It has ended well.
+def observed(trial: Trial, record: Record, worker: Workers) -> dict[str, Any]:
+    """Return the fields of a record that tell what was possible where this worker trained, and how near its trial came.
+    It has ended well.
 
     Of several workers the products are shared out, and the limits are those of as many machines like the first's.
     """
-    best = limits.known(trial.threads, trial.precision)
+    best = limits.known(trial.threads, trial.precision, worker)
     step = best.loop if record.kernel.startswith(LOOPS) else best.fused
     moved = 4.0 * PASSES[trial.optimizer] * record.parameters + 2.0 * record.activation_bytes
     copies = [rate for size, rate in best.copies.items() if size <= moved]  # what fits a cache is copied within it

@@ -87,7 +87,7 @@ def run_trial(
         keeper.close()
     if keep is not None and trained:
         keep(trained)
-    return record if workers.rank else closed(record, trial, keeper, memory_used)
+    return record if workers.rank else closed(record, trial, keeper, memory_used, workers)
 
 
 def _less(trial: Trial) -> str:
@@ -96,12 +96,12 @@ def _less(trial: Trial) -> str:
     return f"; try: a smaller batch_size than {trial.batch_size}, or a shorter bptt_length than {window}"
 
 
-def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency.Memory) -> Record:
+def closed(record: Record, trial: Trial, keeper: Keeper, memory_used: efficiency.Memory, worker: Workers) -> Record:
     """Return a record with what is known once its trial has ended: time, attempts, memory, and what was possible."""
     record = record.replace(seconds=keeper.seconds, attempts=keeper.attempts, started=keeper.started)
     record = record.replace(peak_memory_bytes=memory_used.peak())
-    if record.status == "ok" and record.device == "cpu":  # the floors that are measured are a CPU's
-        record = record.replace(**efficiency.observed(trial, record))
+    if record.status == "ok":
+        record = record.replace(**efficiency.observed(trial, record, worker))
     spent = CLOCK.take(outside=False)
     return record.replace(spent_names=[*spent], spent_seconds=[*spent.values()])
 

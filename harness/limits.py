@@ -1,7 +1,12 @@
-"""What this machine can do at best, measured once a command: what efficiency.py holds trials against.
+"""What a machine can do at best, its CPU or its GPU, measured once a command: what efficiency.py holds trials against.
 
-It takes about a second, and so it is done before a trial begins, by the first process of a command that needs it; the
-others find it in the folder that they share, or begin their trials while it is being measured.
+It takes about a second, and so it is done before a trial begins, by the first process of a command that needs it, on
+the device that the trial trains on; the others find it in the folder that they share, for each model of GPU, or begin
+their trials while it is being measured. Of a GPU that trials share it is what all of it can do.
+
+Products run in the trial's own arithmetic: float32 is float32, since torch rounds no product to TF32 unless it is told
+to; mixed precision has the rate of its 16 bits. What a GPU is given it does later: a run is timed in rows of many, from
+when all that came before is done until they are.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,19 +25,26 @@ from torch import nn
 
 from harness import files, machine
 from harness.spent import CLOCK
+from harness.workers import Workers
 
-SECONDS = 0.08
-"""For each of a dozen measurements; the best of all repeats counts, so that a busy machine does not lower a floor."""
-PRODUCTS, COPIES, STEPS = (128, 256, 512, 1024), (1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26), 256
-"""Rows of a square product; bytes of a copy; steps of a chain."""
+SECONDS, ROW = 0.08, 0.0005
+"""For each of a dozen measurements; the best of all repeats counts, so that a busy machine does not lower a floor.
+Shorter runs are timed in rows of about that length."""
+PRODUCTS, STEPS = (128, 256, 512, 1024, 2048, 4096, 8192), 256
+"""Rows of a square product, as far as there is time; steps of a chain."""
+COPIES = tuple(1 << bits for bits in range(18, 30, 2))
+"""Bytes of a copy: beyond every cache, of a CPU as of a GPU."""
+LARGEST = {"cpu": 1 << 26}
+"""The largest copy on a device whose memory is not its own."""
 DTYPES = {"float64": torch.float64, "bfloat16-mixed": torch.bfloat16, "float16-mixed": torch.float16}
-_known: dict[tuple[str, int, str], Limits] = {}
+ALONE = Workers()
+_known: dict[tuple[str, str, int, str], Limits] = {}
 _shared: list[Path] = []
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The best of this machine with so many threads and this arithmetic, and when that was measured (UTC).
+    """The best of a device with so many threads and this arithmetic, and when that was measured (UTC).
 
     copies: bytes of a copy -> bytes read and written in a second. loop, fused: seconds of the least step.
     """
@@ -44,38 +57,39 @@ class Limits:
 
 
 @CLOCK.on("calibrate")
-def prepare(threads: int, precision: str, folder: str = "") -> None:
-    """Measure before a trial begins, unless that was done, or another process does it right now. `folder`: where the
-    processes of a command on this machine share what they measure."""
+def prepare(threads: int, precision: str, folder: str = "", on: Workers = ALONE) -> None:
+    """Measure the device of a worker before a trial begins, unless that was done, or another process does it right now.
+    `folder`: where the processes of a command on this machine share what they measure."""
     _shared[:] = [Path(folder, "limits")] if folder else []
     with suppress(TimeoutError):
-        _get(threads, precision, timeout=0)
+        _get(threads, precision, on, timeout=0)
 
 
 @CLOCK.on("calibrate")
-def known(threads: int, precision: str) -> Limits:
-    """Return what was measured on this machine, in this command, with these threads and this arithmetic; wait for a
-    process that measures it now, and measure it where none has."""
-    return _get(threads, precision)
+def known(threads: int, precision: str, on: Workers = ALONE) -> Limits:
+    """Return what was measured on this machine, in this command, of such a device with these threads and this
+    arithmetic; wait for a process that measures it now, and measure it where none has."""
+    return _get(threads, precision, on)
 
 
-def _get(threads: int, precision: str, timeout: float | None = None) -> Limits:
-    key = machine.fingerprint(), threads, precision
+def _get(threads: int, precision: str, on: Workers, timeout: float | None = None) -> Limits:
+    key = machine.fingerprint(on.device.type), on.hardware, threads, precision
     if key not in _known:
-        _known[key] = _together("-".join(map(str, key)), threads, precision, timeout)
+        name = "-".join([key[0], *([] if key[1] == "cpu" else [machine.slug(key[1])]), str(threads), precision])
+        _known[key] = _together(name, partial(_measure, threads, precision, on.device), timeout)
     return _known[key]
 
 
-def _together(name: str, threads: int, precision: str, timeout: float | None) -> Limits:
+def _together(name: str, measure: Callable[[], Limits], timeout: float | None) -> Limits:
     """Measure alone, whoever shares the folder finds it. Raises TimeoutError where another is at it for long."""
     if not _shared or not _shared[0].parent.is_dir():  # without others, or they are gone and the folder with them
-        return _measure(threads, precision)
+        return measure()
     path = _shared[0] / f"{name}.json"
     lock = files.acquire(path.with_suffix(".lock"), timeout)  # falls with its holder
     try:
         if path.exists():
             return _read(path)
-        found = _measure(threads, precision)
+        found = measure()
         with suppress(OSError):  # a full disk: the others measure as well
             files.replace(path, json.dumps(asdict(found)).encode())
         return found
@@ -88,15 +102,16 @@ def _read(path: Path) -> Limits:
     return Limits(**told | {"copies": {int(size): rate for size, rate in told["copies"].items()}})
 
 
-def _measure(threads: int, precision: str) -> Limits:
+def _measure(threads: int, precision: str, device: torch.device) -> Limits:
     dtype = DTYPES.get(precision, torch.float32)
+    sizes = [size for size in COPIES if size <= LARGEST.get(device.type, COPIES[-1])]
     with _apart(threads):
-        loop = _step(nn.RNN)
+        loop = _step(nn.RNN, device, fused=False)
         return Limits(
-            _products(dtype),
-            {size: _copy(size) for size in COPIES},
+            _products(dtype, device),
+            {size: _copy(size, device) for size in sizes},
             loop,
-            min(loop, _step(nn.LSTM)),
+            min(loop, _step(nn.LSTM, device, fused=True)),
             datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -113,40 +128,55 @@ def _apart(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _best(run: Callable[[], object]) -> float:
-    """Seconds of the quickest of some runs, after one to warm up that decides whether there is time for more."""
-    started = time.perf_counter()
-    run()
-    best, end = time.perf_counter() - started, started + SECONDS
-    while (mark := time.perf_counter()) < end:
-        run()
-        best = min(best, time.perf_counter() - mark)
+def _best(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a run in the quickest row of them, after one to warm up and one that decides how many are a row and
+    whether there is time for more."""
+
+    def timed(count: int) -> float:
+        done(device)
+        mark = time.perf_counter()
+        for _ in range(count):
+            run()
+        done(device)
+        return (time.perf_counter() - mark) / count
+
+    done, end = torch.get_device_module(device).synchronize, time.perf_counter() + SECONDS
+    first = timed(1)
+    best = timed(1) if first < SECONDS else first
+    count = max(1, int(ROW / best))
+    while time.perf_counter() < end:
+        best = min(best, timed(count))
     return best
 
 
-def _products(dtype: torch.dtype) -> float:
+def _products(dtype: torch.dtype, device: torch.device) -> float:
     """The best rate of a few sizes; none after the first that takes too long, where this arithmetic is emulated."""
     best = 0.0
     for n in PRODUCTS:
-        best = max(best, rate := _product(n, dtype))
+        best = max(best, rate := _product(n, dtype, device))
         if 16.0 * n**3 / rate > SECONDS:  # the next would take this
             break
     return best
 
 
-def _product(n: int, dtype: torch.dtype) -> float:
+def _product(n: int, dtype: torch.dtype, device: torch.device) -> float:
     """FLOPs per second of a square product of n rows."""
-    a_NN, out_NN = torch.ones(n, n, dtype=dtype), torch.empty(n, n, dtype=dtype)
-    return 2.0 * n**3 / _best(lambda: torch.mm(a_NN, a_NN, out=out_NN))
+    a_NN, out_NN = torch.ones(n, n, dtype=dtype, device=device), torch.empty(n, n, dtype=dtype, device=device)
+    return 2.0 * n**3 / _best(lambda: torch.mm(a_NN, a_NN, out=out_NN), device)
 
 
-def _copy(size: int) -> float:
+def _copy(size: int, device: torch.device) -> float:
     """Bytes per second, read and written, of a copy of so many bytes."""
-    source, target = torch.ones(size // 4), torch.empty(size // 4)
-    return 2.0 * size / _best(lambda: target.copy_(source))
+    source, target = torch.ones(size // 4, device=device), torch.empty(size // 4, device=device)
+    return 2.0 * size / _best(lambda: target.copy_(source), device)
 
 
-def _step(kind: Callable[..., nn.RNNBase]) -> float:
-    """Seconds of a step of a chain of one unit and one example, nothing but latency."""
-    layer, x_BTD = kind(1, 1, batch_first=True), torch.zeros(1, STEPS, 1)
-    return _best(lambda: layer(x_BTD)) / STEPS
+def _step(kind: Callable[..., nn.RNNBase], device: torch.device, fused: bool) -> float:
+    """Seconds of a step of a chain of one unit and one example, nothing but latency. Unless `fused`, in torch's loop,
+    which is what it has for every kind of layer on a GPU without cuDNN, and on a CPU for all but the LSTM."""
+    layer, x_BTD = kind(1, 1, batch_first=True).to(device), torch.zeros(1, STEPS, 1, device=device)
+    before, torch.backends.cudnn.enabled = torch.backends.cudnn.enabled, fused
+    try:
+        return _best(lambda: layer(x_BTD), device) / STEPS
+    finally:
+        torch.backends.cudnn.enabled = before

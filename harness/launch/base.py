@@ -113,17 +113,15 @@ def train_and_store(
     """
     with CLOCK.on("imports"):
         _load_wandb(target)
-        from harness import limits
-
         with lean():
+            from harness import limits
             from harness.engine import run_trial
-        from harness.workers import Workers
+            from harness.workers import Workers
 
     workers = workers or Workers(device=gpus.device(target.gpus))
     if workers.rank:
         return run_trial(trial, target.benchmark, workers=workers)
-    if not target.gpus:  # what it measures is a CPU's
-        limits.prepare(trial.threads, trial.precision, target.scratch)
+    limits.prepare(trial.threads, trial.precision, target.scratch, workers)
     keep = partial(store.write_weights, name or trial.id) if target.weights else None
     record = run_trial(trial, target.benchmark, keep, _keeper(trial, target, made), workers)
     return _store(record.replace(trial_id=name or trial.id), target, store)
@@ -153,10 +151,10 @@ def execute_pack(trials: Sequence[Trial], target: Target) -> list[Record]:
 def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
     with CLOCK.on("imports"):
         _load_wandb(target)
-        from harness import limits
-
         with lean():
+            from harness import limits
             from harness.pack.run import run_pack
+            from harness.workers import Workers
 
     def finished(trial: Trial, record: Record, trained: bytes) -> None:
         if target.weights and trained:
@@ -167,8 +165,7 @@ def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
 
     if trials:
         device = gpus.device(target.gpus)
-        if not target.gpus:
-            limits.prepare(trials[0].threads, trials[0].precision, target.scratch)
+        limits.prepare(trials[0].threads, trials[0].precision, target.scratch, Workers(device=device))
         run_pack(trials, target.benchmark, [_keeper(trial, target) for trial in trials], finished, device)
 
 

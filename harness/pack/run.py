@@ -58,7 +58,7 @@ def run_pack(
                     keeper.close()
                     record = blank(normalised[place], benchmark, workers).replace(**fields)
                     trained = weights.packed(model) if record.status == "ok" else b""
-                    finished(trials[place], closed(record, normalised[place], keeper, memory_used), trained)
+                    finished(trials[place], closed(record, normalised[place], keeper, memory_used, workers), trained)
     finally:
         for keeper in keepers:
             keeper.close()

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from report_records import DIGITS, LIMITS, realistic, record, rows_of, told
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness import cost, files, limits, machine, spec
@@ -17,6 +18,7 @@ from harness.record import TIMED
 from harness.report.build import build
 from harness.report.efficiency import FLOORS, against, ceiling
 from harness.trial import Trial
+from harness.workers import Workers
 
 TOKENS = {"name": "delayed-recall", "delay": 20}
 
@@ -85,6 +87,47 @@ def test_the_limits_are_measured_once_and_leave_no_trace() -> None:
     assert first.flops_per_second > 1e8 and all(rate > 1e7 for rate in first.copies.values())
     assert 0 < first.fused <= first.loop < 1e-2
     assert first.measured.endswith("+00:00")
+
+
+class Card(Workers):
+    """A worker on a device of this name; it computes where it can here."""
+
+    hardware = "NVIDIA H100 80GB HBM3"
+
+
+def test_each_model_of_a_device_is_measured_and_a_record_of_it_has_floors(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "_known", {})
+    limits.prepare(1, "float32", str(tmp_path), Card())
+    own = limits.known(1, "float32", Card())
+    assert limits.known(1, "float32") is not own and limits.known(1, "float32", Card()) is own
+    assert {path.name for path in (tmp_path / "limits").glob("*.json")} == {
+        f"{machine.fingerprint()}-{name}1-float32.json" for name in ("", "h100-80gb-hbm3-")
+    }
+    found = run_trial(Trial(task={"name": "adding"}, cell={"name": "gru"}, examples=500), workers=Card())
+    assert found.device == Card.hardware and found.bound in FLOORS and found.limits_measured == own.measured
+
+
+def test_torch_is_as_it_was_and_a_chain_is_timed_in_both_of_its_ways() -> None:
+    before, cpu = torch.backends.cudnn.enabled, torch.device("cpu")
+    assert all(limits._step(nn.LSTM, cpu, fused) > 0 for fused in (True, False))
+    assert torch.backends.cudnn.enabled == before
+
+
+def test_runs_much_shorter_than_the_clock_can_tell_are_timed_in_rows() -> None:
+    assert 0 < limits._best(lambda: None, torch.device("cpu")) < 1e-6
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16-mixed"])
+def test_a_gpu_has_its_own_limits_and_its_records_have_floors(precision: str) -> None:
+    card = Workers(device="cuda:0")
+    found, cpu = limits.known(1, precision, card), limits.known(1, precision)
+    assert found.flops_per_second > 10 * cpu.flops_per_second and max(found.copies) > max(cpu.copies)
+    assert max(found.copies.values()) > 2 * max(cpu.copies.values()) and 0 < found.fused <= found.loop < 1e-3
+    asked = Trial(task={"name": "adding", "length": 30}, cell={"name": "lstm"}, examples=5_000, precision=precision)
+    record = run_trial(asked, workers=card)
+    assert record.status == "ok" and record.device == torch.cuda.get_device_name(0), record.traceback
+    assert record.bound in FLOORS and record.times_floor > 0.4 and 0 < record.mfu < 1.5
 
 
 MEASURE = """
