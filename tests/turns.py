@@ -27,7 +27,6 @@ FIRST = (
     "flows/test_pack_ray.py",
     "flows/test_objects_run.py",
     "chaos/test_one_raises.py",
-    "chaos/test_frozen.py",
     "chaos/test_strangers.py",
     "flows/test_wandb_online.py",
     "flows/test_workers_resume.py",

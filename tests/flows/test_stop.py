@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +33,15 @@ sweep:
     select: best
     examples: {examples}
 """
+IMPATIENT = """
+import sys
+from harness.launch import pulse
+pulse.SILENCE = float(sys.argv[1])
+from harness.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+SILENCE = 15
+"""Seconds after which a process counts as frozen, here instead of the command's own."""
 WAIT = 240.0
 
 
@@ -50,12 +61,14 @@ def whole(benchmark_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return records(folder)
 
 
-def start(path: Path, results: Path, on: str, seconds: float, wandb: str = "off") -> subprocess.Popen[str]:
-    """Start the command as a user does, in a group of processes of its own."""
+def start(
+    path: Path, results: Path, on: str, seconds: float, wandb: str = "off", how: tuple[str, ...] = ("-m", "harness")
+) -> subprocess.Popen[str]:
+    """Start the command, as a user does, in a group of processes of its own."""
     words = ["run", str(path), "--results", str(results), "--on", on, "--wandb", wandb]
     words += ["--checkpoint-seconds", str(seconds)]
     with open(results.with_suffix(".log"), "a") as log:
-        command = [sys.executable, "-m", "harness", *words]
+        command = [sys.executable, *how, *words]
         return subprocess.Popen(command, stdout=log, stderr=log, text=True, process_group=0)
 
 
@@ -84,9 +97,13 @@ def manifests(folder: Path) -> list[Path]:
     return list(folder.glob("long/*/*.checkpoint/manifest.json"))
 
 
-def newer(folder: Path, than: int) -> bool:
-    """Whether a checkpoint was written after that moment."""
-    return any(path.stat().st_mtime_ns > than for path in manifests(folder))
+def newer(folder: Path, than: int, trial: str = "*") -> bool:
+    """Whether a checkpoint was written after that moment; to go on from one writes the manifest alone."""
+    for path in folder.glob(f"long/*/{trial}.checkpoint/[0-9]*-*"):
+        with suppress(FileNotFoundError):  # the one after the next has taken its place
+            if path.stat().st_mtime_ns > than:
+                return True
+    return False
 
 
 def said(folder: Path) -> str:
@@ -104,18 +121,24 @@ def one_wandb_run_each(folder: Path, found: dict[str, Record]) -> None:
         assert steps == record.curve_tokens and len(set(steps)) == len(steps) == 4
 
 
-@pytest.mark.parametrize("on", ["inline", pytest.param("tune", marks=pytest.mark.slow)])
-def test_killed_at_random_moments_it_goes_on_from_its_checkpoints(on, benchmark_file, whole, tmp_path):
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng, folder = random.Random(seed), tmp_path / on
-    for _ in range(3):
-        process = start(benchmark_file, folder, on, 0.2, "offline")
-        wait_for(partial(newer, folder, time.time_ns()), process)
-        time.sleep(rng.random())
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert finish(start(benchmark_file, folder, on, 0.2, "offline")) == 0, said(folder)
+def kill_at_random(path: Path, folder: Path, on: str, rng: random.Random, most: float) -> None:
+    """Start the command, and kill it at most so many seconds after its first new checkpoint."""
+    process = start(path, folder, on, 0.2, "offline")
+    wait_for(partial(newer, folder, time.time_ns()), process)
+    time.sleep(most * rng.random())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def check_stopped(folder: Path, process: subprocess.Popen[str], asked: int) -> None:
+    assert finish(process) == 75, said(folder)
+    assert "stopping: trials that run" in said(folder) and "0 of 2 trials are stored" in said(folder)
+    assert f"{len(manifests(folder))} at a checkpoint; type the same command to go on" in said(folder)
+    assert newer(folder, asked), "it was written after the request"
+    assert not list(folder.glob("long/.stop*"))
+
+
+def check_went_on(folder: Path, whole: dict[str, Record]) -> None:
     found = records(folder)
     one_wandb_run_each(folder, found)
     assert same(found, whole) and max(record.attempts for record in found.values()) > 1
@@ -123,37 +146,72 @@ def test_killed_at_random_moments_it_goes_on_from_its_checkpoints(on, benchmark_
     assert "goes on from its checkpoint" in said(folder) or "go on from their checkpoints" in said(folder)
 
 
-@pytest.mark.parametrize(("on", "signum"), [("inline", signal.SIGTERM), ("tune", signal.SIGINT)])
-def test_asked_to_stop_once_it_saves_its_last_update(on, signum, benchmark_file, whole, tmp_path):
-    folder = tmp_path / on
-    process = start(benchmark_file, folder, on, 0.2)
+def attempt(folder: Path, trial: str) -> int:
+    """Which attempt at a trial runs."""
+    (path,) = folder.glob(f"long/*/{trial}.checkpoint/manifest.json")
+    found: int = json.loads(path.read_text())["attempts"]
+    return found
+
+
+def hit(folder: Path, trial: str, signum: signal.Signals) -> int:
+    """Send a signal to the process that trains a trial, and return its number."""
+    holder = int((folder / "long" / ".locks" / trial).read_text().split()[1])  # "process 123 on host"
+    os.kill(holder, signum)
+    return holder
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def test_killed_at_random_moments_it_goes_on_from_its_checkpoints(benchmark_file, whole, rng, tmp_path):
+    folder = tmp_path / "inline"
+    for _ in range(3):
+        kill_at_random(benchmark_file, folder, "inline", rng, 1.0)
+    assert finish(start(benchmark_file, folder, "inline", 0.2, "offline")) == 0, said(folder)
+    check_went_on(folder, whole)
+
+
+def test_asked_to_stop_once_it_saves_its_last_update(benchmark_file, whole, tmp_path):
+    folder = tmp_path / "inline"
+    process = start(benchmark_file, folder, "inline", 0.2)
     wait_for(lambda: manifests(folder), process)
     asked = time.time_ns()
-    if signum == signal.SIGINT:
-        os.killpg(process.pid, signum)  # as a terminal does: every process of the group hears Ctrl-C, Ray's too
-    else:
-        process.send_signal(signum)
-    assert finish(process) == 75, said(folder)
-    assert "stopping: trials that run" in said(folder) and "0 of 2 trials are stored" in said(folder)
-    assert f"{len(manifests(folder))} at a checkpoint; type the same command to go on" in said(folder)
-    assert newer(folder, asked), "it was written after the request"
-    assert not list(folder.glob("long/.stop*"))
-    assert finish(start(benchmark_file, folder, on, 1e9)) == 0, said(folder)
+    process.send_signal(signal.SIGTERM)
+    check_stopped(folder, process, asked)
+    assert finish(start(benchmark_file, folder, "inline", 1e9)) == 0, said(folder)
     assert same(records(folder), whole)
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_started_again_from_its_checkpoint(benchmark_file, whole, tmp_path):
-    """The command lives on, and needs no other one."""
+def test_on_ray_whatever_ends_it_it_goes_on_from_its_checkpoints(benchmark_file, whole, rng, tmp_path):
+    """The command killed, then asked to stop by Ctrl-C; then a trial's process frozen for good and the other's killed,
+    for which no other command is needed."""
     folder = tmp_path / "tune"
-    process = start(benchmark_file, folder, "tune", 0.2)
-    wait_for(lambda: manifests(folder), process)
-    victim = manifests(folder)[0].parent.name.removesuffix(".checkpoint")
-    holder = (folder / "long" / ".locks" / victim).read_text()  # "process 123 on host"
-    os.kill(int(holder.split()[1]), signal.SIGKILL)
+    kill_at_random(benchmark_file, folder, "tune", rng, 0.5)
+    process, begun = start(benchmark_file, folder, "tune", 0.2, "offline"), time.time_ns()
+    wait_for(partial(newer, folder, begun), process)
+    asked = time.time_ns()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group hears Ctrl-C, Ray's too
+    check_stopped(folder, process, asked)
+
+    how = ("-c", IMPATIENT, str(SILENCE))
+    process, begun = start(benchmark_file, folder, "tune", 0.2, "offline", how), time.time_ns()
+    wait_for(partial(newer, folder, begun), process)
+    frozen = next(trial for trial in whole if newer(folder, begun, trial))
+    (killed,) = set(whole) - {frozen}
+    before = {frozen: attempt(folder, frozen)}
+    process_of_frozen = hit(folder, frozen, signal.SIGSTOP)
+    wait_for(partial(newer, folder, begun, killed), process)
+    before[killed] = attempt(folder, killed)
+    hit(folder, killed, signal.SIGKILL)
     assert finish(process) == 0, said(folder)
-    found = records(folder)
-    assert same(found, whole) and found[victim].attempts == 2
+    assert f"process {process_of_frozen} has not answered for {SILENCE} s, and was ended" in said(folder)
+    check_went_on(folder, whole)
+    assert {trial: records(folder)[trial].attempts - 1 for trial in whole} == before
 
 
 def test_asked_twice_it_ends_at_once_and_nothing_is_lost(benchmark_file, whole, tmp_path):
