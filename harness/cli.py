@@ -122,6 +122,9 @@ def run(
     gpus: Annotated[
         float, typer.Option("--gpus-per-trial", metavar="F", help="share of a GPU for each trial [default: CPUs]")
     ] = 0.0,
+    gpu_wait: Annotated[
+        float, typer.Option("--gpu-wait", min=0, metavar="S", help="seconds until a cluster has brought one")
+    ] = 0.0,
 ) -> None:
     """Run the trials of a benchmark that are not stored yet, and write the report."""
     from harness import spec
@@ -132,7 +135,7 @@ def run(
     from harness import launch, report, store
 
     with resumable(benchmark, results, on is Where.cluster, gpus) as stop:
-        console, how = Console(), (weights, checkpoint_seconds, stop, pack, gpus)
+        console, how = Console(), (weights, checkpoint_seconds, stop, pack, gpus, gpu_wait)
         records = launch.run(benchmark, results, console, on.value, max_concurrent, wandb.value, *how)
         folder = results / benchmark.name
         about = (benchmark.report_name, benchmark.question, records, benchmark.asked(records))

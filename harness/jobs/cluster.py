@@ -8,6 +8,8 @@
                                           # also count, gpus, speed, price and hours_between_failures
     network: {latency: 5.0e-5, bandwidth: 1.2e+9}  # optional, for `plan`: seconds and bytes a second between two nodes
     gpus_per_trial: 0.25                  # optional: trials train on so much of a GPU each, as of `harness run`
+    gpu_wait: 900                         # optional: seconds until an autoscaler has brought one; so many by default
+                                          # where `node` has gpus, else 0
     token: none                           # optional: the cluster is open; say --no-token as well
 
 No secret belongs in it: Ray finds its token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
@@ -25,6 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from harness import yamlfile
 from harness.errors import Fault, UserError, nearest
 from harness.launch import gpus
+from harness.launch.scale_up import DEFAULT_WAIT
 from harness.objects import place
 from harness.wording import reason
 
@@ -110,6 +113,7 @@ class Cluster(BaseModel):
     node: Node | None = None
     network: Between | None = None
     gpus_per_trial: Annotated[float, AfterValidator(_share)] = 0.0
+    gpu_wait: float | None = Field(None, ge=0, allow_inf_nan=False)
     token: Literal["none"] | None = None
 
     @property
@@ -120,6 +124,12 @@ class Cluster(BaseModel):
             return host == "localhost" or ipaddress.ip_address(host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a job waits for GPUs."""
+        brings = self.node is not None and self.node.gpus > 0
+        return (DEFAULT_WAIT if brings else 0.0) if self.gpu_wait is None else self.gpu_wait
 
     @property
     def variables(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from harness.jobs import notes, upload
 from harness.jobs.cluster import Cluster
 from harness.jobs.notes import Note
 from harness.launch.gpus import OPTION, WITHOUT, asked
+from harness.launch.scale_up import WAIT_OPTION
 
 if TYPE_CHECKING:
     from harness.spec import Benchmark
@@ -61,6 +62,8 @@ def plan(benchmark: Benchmark, on: str, overrides: Sequence[str], options: Seque
     given = list(options)
     if cluster.gpus_per_trial and OPTION not in given:
         given += [OPTION, f"{cluster.gpus_per_trial:g}"]
+    if OPTION in given and WAIT_OPTION not in given and cluster.patience:
+        given += [WAIT_OPTION, f"{cluster.patience:g}"]
     share = asked(float(given[given.index(OPTION) + 1])) if OPTION in given else 0.0
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     text = Path(benchmark.path).read_text(encoding="utf-8-sig")
@@ -121,8 +124,8 @@ def fits(nodes: Sequence[dict[str, float]], planned: Plan) -> None:
         remedy = f"--set threads={largest:g}" if largest >= 1 else "start a worker"
         grows = "; an autoscaler's larger nodes are named by `node: {cpus: N}`"
         raise UserError(Fault(what, planned.note.on, have, remedy + grows))
-    if planned.gpus and not any(node.get("GPU", 0.0) for node in nodes) and not (later and later.gpus):
+    if planned.gpus and not any(node.get("GPU", 0.0) for node in nodes) and not planned.cluster.patience:
         what = f"{OPTION} {planned.gpus:g}, and no node of the cluster has a GPU"
         raise UserError(
-            Fault(what, planned.note.on, remedy=f"{WITHOUT}; an autoscaler's are named by `node: {{gpus: N}}`")
+            Fault(what, planned.note.on, remedy=f"{WITHOUT}; `gpu_wait: 900` where an autoscaler brings them")
         )

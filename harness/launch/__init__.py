@@ -48,6 +48,7 @@ def run(
     stop: Stop | None = None,
     pack: str = "off",
     gpus: float = 0.0,
+    gpu_wait: float = 0.0,
 ) -> list[Record]:
     """Run every trial of the benchmark that has no record under `root`, and return the records of all, in order, with
     the fields that a report reads.
@@ -57,7 +58,9 @@ def run(
     its runs are written, and uploaded too. `weights`: keep what is trained beside each record. `checkpoint_seconds`:
     between two checkpoints of a trial that runs. `pack`: "auto", "off", or how many trials of one shape train as one
     program (harness/pack/), which decides neither which trials there are nor what is recorded of them, but for
-    rounding. `gpus`: share of a GPU that each trial trains on (gpus.py). Raises Paused where it was asked to `stop`.
+    rounding. `gpus`: share of a GPU that each trial trains on (gpus.py), on a cluster
+    after a wait of at most `gpu_wait` seconds until there is one (scale_up.py). Raises Paused where it was asked to
+    `stop`.
     """
     most = asked(pack)
     share(gpus, most)
@@ -73,7 +76,7 @@ def run(
     target = Target(
         str(root.resolve()), benchmark.name, machine.fingerprint("cuda" if gpus else "cpu"), mirrored, weights,
         checkpoint_seconds, stop, on == "cluster", benchmark.search.digest if benchmark.search else "", benchmark.notes,
-        gpus=gpus,
+        gpus=gpus, gpu_wait=gpu_wait,
     )  # fmt: skip
     store, ended, done = target.store(), target.ended(), names(benchmark, target)
     todo = [trial for trial in benchmark.known if trial.id not in ended]

@@ -20,6 +20,7 @@ from harness import files, machine
 from harness.errors import Fault, UserError
 from harness.launch.gpus import OPTION, WITHOUT, blind
 from harness.launch.head import watched
+from harness.launch.scale_up import WAIT_OPTION
 from harness.objects import ObjectError, Place, place
 from harness.stop import Stop
 
@@ -37,14 +38,16 @@ def attached(
     stop: Stop | None = None,
     farewell: Callable[[str], object] = print,
     gpus: float = 0.0,
+    ready: Callable[[], None] = lambda: None,
 ) -> Iterator[str]:
     """Join the cluster of the job around this process; yield a scratch folder below `folder`, which all nodes share.
 
-    Raises UserError outside a job, where a node that could run a trial of `threads` and a share of `gpus` does not
-    suit, and where there is no GPU for it. Where the head goes away, trials are asked to `stop`, and this process ends
-    after a `farewell(why)`.
+    `ready` returns once the cluster is, before its nodes are looked at. Raises UserError outside a job, where a node
+    that could run a trial of `threads` and a share of `gpus` does not suit, and where there is no GPU for it. Where the
+    head goes away, trials are asked to `stop`, and this process ends after a `farewell(why)`.
     """
     with joined() as address:
+        ready()
         check(survey(folder, gpus), threads, gpus)
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         scratch = _scratch(folder)
@@ -170,7 +173,8 @@ def check(told: Sequence[dict[str, Any]], threads: int, gpus: float = 0.0) -> No
     GPUs where a share of one is asked for, do not count."""
     faults, ours = [], versions()
     if gpus and not any(node["gpus"] >= gpus for node in told):
-        faults.append(Fault(f"{OPTION} {gpus:g}, and no node of the cluster has a GPU", remedy=WITHOUT))
+        remedy = f"{WITHOUT}; where an autoscaler brings them, {WAIT_OPTION} SECONDS"
+        faults.append(Fault(f"{OPTION} {gpus:g}, and no node of the cluster has a GPU", remedy=remedy))
     for node in told:
         if node["cpus"] < threads or node["gpus"] < gpus:
             continue

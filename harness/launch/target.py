@@ -30,6 +30,7 @@ class Target:
     shared: str = ""  # on a cluster: a folder that every node must see
     scratch: str = ""  # of a local Ray: a folder that all its processes have while it lasts
     gpus: float = 0.0  # share of a GPU that each trial trains on; 0: they train on CPUs
+    gpu_wait: float = 0.0  # seconds that are worth waiting until a cluster has brought a node with one
 
     def within(self, scratch: str) -> Target:
         """Return the same on a Ray that has this scratch folder."""

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for_the_dead, farewell
 from harness.launch.gpus import each as share_of
 from harness.launch.gpus import here as gpus_here
+from harness.launch.scale_up import wait_for_gpus
 from harness.launch.tune import GRACE, local_ray
 from harness.trial import Trial
 
@@ -71,7 +73,8 @@ def _place(trials: Sequence[Trial], target: Target, display: Display, max_concur
     largest = max(trials, key=lambda trial: trial.workers * trial.threads)
     if target.nodes:
         threads, told = max(trial.threads for trial in trials), farewell(trials, target, display)
-        with attached(target.folder, threads, target.stop, told, target.gpus) as folder:
+        ready = partial(wait_for_gpus, target, threads, largest.workers, display.say)
+        with attached(target.folder, threads, target.stop, told, target.gpus, ready) as folder:
             import ray
 
             have = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -23,6 +23,7 @@ from harness.launch.ahead import REPORT, TUNE, ahead
 from harness.launch.attached import attached
 from harness.launch.base import Display, Target, heeding
 from harness.launch.dead import RETRIES, account_for, farewell
+from harness.launch.scale_up import wait_for_gpus
 from harness.record import Record
 from harness.search import Study
 from harness.trial import Trial
@@ -48,7 +49,8 @@ def launch(
     trials = [trial for pack in packs for trial in pack]
     threads = max(trial.threads for trial in trials)
     told = farewell(trials, target, display)
-    place = attached(target.folder, threads, target.stop, told, target.gpus) if target.nodes else None
+    ready = partial(wait_for_gpus, target, threads, 1, display.say)
+    place = attached(target.folder, threads, target.stop, told, target.gpus, ready) if target.nodes else None
     with place or local_ray(cpus or max_concurrent * threads, prestart=threads == 1) as folder:
         target = target.within(folder)
         whole = plan = engines.plan(packs, studies, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,3 +92,33 @@ def test_a_gpu_that_torch_does_not_see_is_refused_before_anything_trains(cluster
     said = "Ray promises 1 GPUs, and torch" if count else "--gpus-per-trial 0.5, and no node of the cluster has a GPU"
     assert done.returncode == 2 and said in done.stderr, done.stdout + done.stderr
     assert done.stderr.count("error: ") == 1 and not list(Path(tmp_path).rglob("*.parquet"))
+
+
+GPU_NODES = {"gpu": {"resources": {"CPU": 2, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}}
+
+
+def runs(environment: dict[str, str], folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "x.yaml").write_text(BENCHMARK)
+    command = [sys.executable, "-m", "harness", "run", "x.yaml", "--on", "cluster", *words]
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+def test_a_gpu_that_an_autoscaler_brings_is_waited_for(tmp_path):
+    """Ray's autoscaler starts a node with a GPU for one worker and a second one for two; torch then sees neither."""
+    with real_head.serving(GPU_NODES, num_cpus=1) as head:
+        for number, workers in enumerate((1, 2)):
+            words = ("--gpus-per-trial", "0.5", "--gpu-wait", "120", "--set", f"workers={workers}")
+            done = runs(head.environment, tmp_path, *words)
+            what = "2 GPUs" if number else "a GPU"
+            assert f"no room on {what} yet: asking the cluster for it, and waiting 120 seconds" in done.stdout, done
+            assert re.search(rf"{what} came after \d+ seconds", done.stdout), done
+            assert done.returncode == 2 and "Ray promises 1 GPUs, and torch" in done.stderr, done
+
+
+def test_a_gpu_that_does_not_come_is_waited_for_no_longer_than_was_said(tmp_path):
+    with real_head.serving(num_cpus=1) as head:
+        done = runs(head.environment, tmp_path, "--gpus-per-trial", "0.5", "--gpu-wait", "2")
+        assert done.returncode == 2 and "no room on a GPU came within 2 seconds" in done.stderr, done
+        assert "a longer --gpu-wait, a look at the autoscaler" in done.stderr and not list(tmp_path.rglob("*.parquet"))

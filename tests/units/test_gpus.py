@@ -13,7 +13,7 @@ from harness.engine import blank
 from harness.errors import UserError
 from harness.jobs import cluster
 from harness.jobs.submit import fits
-from harness.launch import attached, gpus
+from harness.launch import attached, gpus, scale_up
 from harness.launch.target import Target
 from harness.plan import build
 from harness.trial import Trial
@@ -106,12 +106,30 @@ def test_a_cluster_file_may_set_the_share(tmp_path):
 def test_a_job_is_not_submitted_to_a_cluster_without_gpus(tmp_path):
     from types import SimpleNamespace
 
-    def planned(node):
-        return SimpleNamespace(
-            gpus=0.5, threads=1, note=SimpleNamespace(on="c.yaml"), cluster=SimpleNamespace(node=node)
-        )
+    def planned(**more):
+        found = cluster.Cluster(dashboard="http://127.0.0.1:8265", results="/shared", **more)
+        return SimpleNamespace(gpus=0.5, threads=1, note=SimpleNamespace(on="c.yaml"), cluster=found)
 
-    fits([{"CPU": 2.0, "GPU": 1.0}], planned(None))
-    fits([{"CPU": 2.0}], planned(cluster.Node(cpus=4, gpus=1)))
-    with pytest.raises(UserError, match="and no node of the cluster has a GPU"):
-        fits([{"CPU": 2.0}], planned(cluster.Node(cpus=4)))
+    fits([{"CPU": 2.0, "GPU": 1.0}], planned())
+    fits([{"CPU": 2.0}], planned(node=cluster.Node(cpus=4, gpus=1)))
+    fits([{"CPU": 2.0}], planned(gpu_wait=60.0))
+    for none in ({"node": cluster.Node(cpus=4)}, {"node": cluster.Node(cpus=4, gpus=1), "gpu_wait": 0.0}):
+        with pytest.raises(
+            UserError, match=r"and no node of the cluster has a GPU(.|\n)*`gpu_wait: 900` where an auto"
+        ):
+            fits([{"CPU": 2.0}], planned(**none))
+
+
+def test_a_job_waits_for_gpus_where_the_clusters_file_says_that_they_come():
+    def patience(**more):
+        return cluster.Cluster(dashboard="http://127.0.0.1:8265", results="/shared", **more).patience
+
+    assert patience() == patience(node=cluster.Node(cpus=4)) == 0
+    assert patience(node=cluster.Node(cpus=4, gpus=1)) == scale_up.DEFAULT_WAIT == 900
+    assert patience(gpu_wait=30.0) == patience(node=cluster.Node(cpus=4, gpus=1), gpu_wait=30.0) == 30
+
+
+def test_there_is_room_for_as_many_workers_as_have_both_cpus_and_a_gpu():
+    nodes = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}, {"CPU": 1.0, "GPU": 4.0}]
+    assert scale_up.room(nodes, threads=1, share=1.0) == 3 and scale_up.room(nodes, threads=2, share=1.0) == 2
+    assert scale_up.room(nodes[:1], threads=1, share=0.5) == 4 and scale_up.room(nodes[1:2], 1, 0.5) == 0

@@ -262,6 +262,18 @@ def test_a_share_of_a_gpu_goes_with_the_job_and_needs_a_gpu(place, head, capsys)
     assert harness(*asked, "--gpus-per-trial", "2") == 2
 
 
+def test_a_job_is_told_how_long_to_wait_for_gpus_that_are_not_up(place, head):
+    head.nodes = [{"CPU": 2.0}]
+    with open(place / "here.yaml", "a") as file:
+        file.write("gpu_wait: 60\n")
+    asked = ("submit", "benchmarks/go.yaml", "--on", "here.yaml")
+    assert harness(*asked, "--gpus-per-trial", "0.5") == 0
+    head.jobs[next(reversed(head.jobs))]["status"] = "STOPPED"
+    assert harness("resume") == harness(*asked) == 0
+    ends = [json.loads(body)["entrypoint"].partition("shared")[2] for body in head.bodies]
+    assert ends == [*[" --gpus-per-trial 0.5 --gpu-wait 60"] * 2, ""]
+
+
 def test_a_cluster_that_does_not_answer_is_refused_before_anything_goes(place, head, capsys):
     (place / "gone.yaml").write_text(f"dashboard: http://127.0.0.1:9\nresults: {place}/shared\n")
     assert harness("submit", "benchmarks/go.yaml", "--on", "gone.yaml") == 2
