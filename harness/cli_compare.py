@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,7 @@ def compare(
         def say(text: str) -> None:
             console.print(text, markup=False, highlight=False)
 
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the revision's tree and both sides go
         found = interleaved.compare(against, Path(base), seconds, accept_changes, find / 100, say)
     from harness.compare import written
 

@@ -7,6 +7,7 @@ import os
 import runpy
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -51,6 +52,22 @@ def test_the_same_tree_against_itself_equals_itself_and_leaves_nothing(tiny, cap
     kept = json.loads((tmp_path / "out" / "compare.json").read_text())
     times = [line for line in kept["lines"] if line["of"] == "time" and line["name"] != "all together"]
     assert kept["machine"]["fingerprint"] and all(len(line["seconds_base_new"][0]) == 40 for line in times)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive has no revisions")
+def test_one_that_is_told_to_end_leaves_no_tree(tiny: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness", "compare", str(tiny), "--against", "HEAD"]
+    own = os.environ | {"TMPDIR": str(tmp_path / "tmp"), "PYTHONUNBUFFERED": "1"}
+    (tmp_path / "tmp").mkdir()
+    with subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert "in turn" in process.stdout.readline()
+        assert [path.name[:13] for path in (tmp_path / "tmp").glob("harness-base-*")] == ["harness-base-"]
+        process.terminate()
+        assert process.wait(60) == 75 and "stopped" in process.stderr.read()
+    assert not [*(tmp_path / "tmp").glob("harness-*")]
+    trees = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert str(tmp_path) not in trees.stdout
 
 
 @pytest.mark.slow
