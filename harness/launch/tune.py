@@ -51,7 +51,9 @@ def launch(
     told = farewell(trials, target, display)
     ready = partial(wait_for_gpus, target, threads, 1, display.say)
     place = attached(target.folder, threads, target.stop, told, target.gpus, ready) if target.nodes else None
-    with place or local_ray(cpus or max_concurrent * threads, prestart=threads == 1) as folder:
+    count = cpus or max_concurrent * threads
+    prestart = threads == 1 and count <= len(packs) and not target.gpus  # so that each will have a trial
+    with place or local_ray(count, prestart) as folder:
         target = target.within(folder)
         whole = plan = engines.plan(packs, studies, target)
         left = packs
