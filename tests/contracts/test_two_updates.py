@@ -33,6 +33,8 @@ SHORT: dict[str, dict[str, Any]] = {"chatbot": {"turns": 1, "longest": 10, "long
 ADVERTISED = METRICS.keys() & {field.name for field in dataclasses.fields(Record)}
 THROUGH_TIME = {"gradient_decay", "gradient_horizon", "predicted_decay"}
 """What no trial has whose network carries nothing, or whose sequences are one step."""
+OF_SEVERAL = {"speed_up", "scaling_efficiency"}
+"""What no trial of one worker has (tests/units/test_own_scaling.py)."""
 CYCLE = list(zip(TASKS, itertools.cycle(CELLS), itertools.cycle(["bfloat16-mixed", "float64"]), strict=False))
 REAL = {name for name, kind in TASKS.items() if issubclass(kind, PreparedTask)}
 
@@ -54,7 +56,7 @@ def whole(record: Record, cell: str) -> None:
     trial = Trial.from_canonical(record.trial)
     missing = {name for name in ADVERTISED if math.isnan(getattr(record, name))}
     steps = max(record.gradient_lags, default=0)
-    assert missing <= (set() if CELLS[cell].states and steps > 1 else THROUGH_TIME)
+    assert missing <= OF_SEVERAL | (set() if CELLS[cell].states and steps > 1 else THROUGH_TIME)
     assert math.isfinite(record.score) and all(math.isfinite(value) for value in record.also_scores)
     assert record.also_names == list(trial.build_task().also)
     assert math.isfinite(record.valid_score) and math.isfinite(record.floor)

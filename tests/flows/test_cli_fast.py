@@ -64,6 +64,14 @@ def test_a_verb_that_only_looks_answers_in_half_a_second(words: list[str]) -> No
     assert any(cpu_seconds("-m", "harness", *words) < 0.5 for _ in range(15))  # slower, now and then, on a shared core
 
 
+def test_ctrl_c_while_it_imports_is_a_stop() -> None:
+    code = "import sys, harness.__main__ as command\n"
+    code += "class Hit:\n def find_spec(self, name, *_):\n  if name == 'harness.cli': raise KeyboardInterrupt\n"
+    code += "sys.meta_path.insert(0, Hit()); sys.exit(command.main())"
+    done = python("-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", "error: stopped\n")
+
+
 def test_help_names_every_verb_and_the_version_is_the_packages() -> None:
     said = python("-m", "harness", "--help").stdout
     assert all(f"  {verb} " in said for verb in ("list", "show", "run", "report"))

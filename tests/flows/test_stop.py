@@ -153,6 +153,20 @@ def attempt(folder: Path, trial: str) -> int:
     return found
 
 
+def holders(folder: Path) -> list[int]:
+    """The processes that train, or trained last; "process 123 on host" is what a lock says."""
+    words = [path.read_text().split() for path in folder.glob("long/.locks/*")]
+    return [int(each[1]) for each in words if len(each) > 1]
+
+
+def await_orphans(folder: Path) -> None:
+    """Return once no process of a killed command trains any more, and writes checkpoints."""
+    deadline = time.monotonic() + WAIT
+    while any(Path(f"/proc/{holder}").exists() for holder in holders(folder)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def hit(folder: Path, trial: str, signum: signal.Signals) -> int:
     """Send a signal to the process that trains a trial, and return its number."""
     holder = int((folder / "long" / ".locks" / trial).read_text().split()[1])  # "process 123 on host"
@@ -192,6 +206,7 @@ def test_on_ray_whatever_ends_it_it_goes_on_from_its_checkpoints(benchmark_file,
     for which no other command is needed."""
     folder = tmp_path / "tune"
     kill_at_random(benchmark_file, folder, "tune", rng, 0.5)
+    await_orphans(folder)
     process, begun = start(benchmark_file, folder, "tune", 0.2, "offline"), time.time_ns()
     wait_for(partial(newer, folder, begun), process)
     asked = time.time_ns()
