@@ -99,9 +99,7 @@ class Record(Held):
     communication_seconds: float = 0.0  # of them, until the gradients of all workers were added up
     speed_up: float = math.nan  # of several workers over one, by themselves (harness/scaling.py); NaN: of one, unknown
     scaling_efficiency: float = math.nan
-    alone_seconds: list[float] = field(
-        default_factory=list
-    )  # raw: of updates that one of them made alone, warm-up first
+    alone_seconds: list[float] = field(default_factory=list)  # raw: of one's updates alone, the warm-up first
     seconds: float = math.nan
     padding_share: float = math.nan
     peak_memory_bytes: int = 0  # of the process, libraries included; 0: not known

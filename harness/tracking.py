@@ -164,18 +164,19 @@ def history(record: Record) -> list[dict[str, Any]]:
     batch, norms = Trial.from_canonical(record.trial).batch_size, record.gradient_norms
     rows: list[dict[str, Any]] = [
         {"updates": i + 1, "examples": min((i + 1) * batch, record.examples), "gradient_norm": norm}
-        for i, norm in thinned(norms, min(POINTS, max(SHORT, len(norms) // 10)))
+        for i, norm in _thinned(norms, min(POINTS, max(SHORT, len(norms) // 10)))
     ]
     curves: dict[str, Sequence[float]] = {"tokens": record.curve_tokens, valid(record.metric): record.curve_valid_score}
     curves["train_loss"] = record.curve_train_loss
     for i, n in enumerate(record.curve_examples):
         rows.append({"examples": n} | {name: values[i] for name, values in curves.items() if i < len(values)})
     rows.sort(key=lambda row: row["examples"])
-    rows += [{"lag": record.gradient_lags[i], "gradient_by_lag": v} for i, v in thinned(record.gradient_by_lag, POINTS)]
+    by_lag = _thinned(record.gradient_by_lag, POINTS)
+    rows += [{"lag": record.gradient_lags[i], "gradient_by_lag": v} for i, v in by_lag]
     return [{name: value for name, value in row.items() if math.isfinite(value)} for row in rows]
 
 
-def thinned(values: Sequence[float], most: int) -> list[tuple[int, float]]:
+def _thinned(values: Sequence[float], most: int) -> list[tuple[int, float]]:
     """Return (index, value) of finite values: all, or where there are more the largest of every few, so that no spike
     is missed."""
     stride = max(1, math.ceil(len(values) / most))
