@@ -59,6 +59,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("batch_size", [1, 32, 500])
 def test_what_an_update_is_said_to_hold_is_what_batches_of_real_data_hold(name: str, batch_size: int) -> None:

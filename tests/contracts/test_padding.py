@@ -11,6 +11,7 @@ any_kernel = pytest.mark.parametrize(("name", "fused"), every_kernel(CELLS))
 any_direction = pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both"])
 
 
+@pytest.mark.slow
 @any_kernel
 @any_direction
 def test_a_state_that_would_overflow_in_the_padding_changes_nothing(name, fused, bidirectional) -> None:

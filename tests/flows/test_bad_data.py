@@ -110,6 +110,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow
 def test_data_at_fault_fail_their_trial_alone_and_the_record_says_where(
     tmp_path: Path, run_python: Callable[..., object]
 ) -> None:

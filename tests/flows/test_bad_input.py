@@ -192,6 +192,7 @@ def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(here: Path) -> None:
     (here / "x.yaml").write_text(TEXT)
     run = ["run", "x.yaml", "--on", "inline", "--wandb", "off"]

@@ -46,6 +46,7 @@ def test_a_packed_trial_is_the_trial_alone(cell, kind):
     same_as_alone(trials(*MEMBERS, cell={"name": cell}, **KINDS[kind]), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_in_float64_it_is_so_to_ten_digits(cell, kind):
@@ -168,6 +169,7 @@ def ran(run_python: Any, file: Path, results: Path, *more: str) -> tuple[int, st
     return child.returncode, out + err
 
 
+@pytest.mark.slow
 def test_packing_changes_neither_which_trials_there_are_nor_their_records(run_python, tmp_path):
     file = benchmark(tmp_path, evaluations=2)
     code, said = ran(run_python, file, tmp_path / "packed", "--pack", "4")
@@ -182,6 +184,7 @@ def test_packing_changes_neither_which_trials_there_are_nor_their_records(run_py
         assert not differences(record, other[trial_id], 1e-10)
 
 
+@pytest.mark.slow
 def test_a_pack_that_is_killed_goes_on(run_python, tmp_path):
     """By kill -9, at any moment; every trial comes to what it comes to when nobody kills it."""
     file, results = benchmark(tmp_path, evaluations=2, examples=16 * 1_500), tmp_path / "results"
@@ -206,6 +209,7 @@ def _alone(file: Path) -> list[Record]:
     return [run_trial(trial) for trial in spec.load(str(file), []).trials]
 
 
+@pytest.mark.slow
 def test_a_pack_that_runs_out_of_memory_halves_and_goes_on(run_python):
     """By a limit that the system sets; what is computed is the same."""
     code = """

@@ -73,6 +73,7 @@ def test_every_kind_of_trial_that_packs_can_be_measured(kind):
     assert found.ratios and all(seconds > 0 for seconds in found.alone + found.packed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_auto_is_never_slower(cell):
     """The time of training of 8 trials as auto puts them, against one by one, in turn: with room for a busy machine."""

@@ -37,6 +37,7 @@ def test_a_packed_trial_is_the_trial_alone(cell, kind):
     assert {record.packed for record in records} == {3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["gru", "mgu", "mingru"])
 def test_in_float64_it_is_so_to_nine_digits(cell, kind):

@@ -57,12 +57,14 @@ def members(kind: str, texts: Path, tagged: Path, **more: Any) -> list[Trial]:
     return trials({}, {"clip_norm": 0.1}, {"learning_rate": 0.01}, **same | more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_a_packed_trial_is_the_trial_alone(cell, kind, texts, tagged):
     same_as_alone(members(kind, texts, tagged, cell={"name": cell}), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["gru", "irnn", "feedforward"])
 def test_in_float64_it_is_so_to_nine_digits(cell, kind, texts, tagged):

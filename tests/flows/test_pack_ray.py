@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from packs import differences
 
 from harness.record import Record
@@ -42,6 +43,7 @@ def records(results: Path) -> dict[str, Record]:
     return {record.trial_id: record for record in open_folder(results / "packs")}
 
 
+@pytest.mark.slow
 def test_a_worker_trains_a_pack_to_the_same_records_as_this_process(tmp_path):
     file = written(tmp_path, 40)
     for where in ("tune", "inline"):
@@ -53,6 +55,7 @@ def test_a_worker_trains_a_pack_to_the_same_records_as_this_process(tmp_path):
     assert all(repr(one[name].without_times()) == repr(other[name].without_times()) for name in one | other)
 
 
+@pytest.mark.slow
 def test_a_pack_whose_worker_dies_goes_on_in_halves(tmp_path):
     """As where the system ends a process that has taken all memory."""
     file, results = written(tmp_path, 1_000), tmp_path / "results"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TWO_TRIALS = """
 import os, sys, time
 from pathlib import Path
@@ -36,6 +38,7 @@ with local_ray(2, prestart=True) as folder:
 """
 
 
+@pytest.mark.slow
 def test_a_trial_runs_in_a_process_that_was_there_before(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TWO_TRIALS, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

@@ -86,6 +86,7 @@ def test_the_trials_are_what_they_are_called(expected):
     assert best.valid_score != best.curve_valid_score[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRIALS)
 def test_stopped_after_any_update_it_is_the_same_trial(kind, expected, tmp_path):
     for update in stops(expected(kind)[0]):

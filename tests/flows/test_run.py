@@ -153,6 +153,7 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_kill_dash_nine_at_any_moment_loses_and_repeats_nothing(finished: Path, tmp_path: Path, scratch: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")

@@ -77,6 +77,7 @@ def ask(capsys) -> Callable[..., tuple[int, str, str]]:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_shows_what_a_trained_trial_answers_and_again_the_same(name, trained, ask):
     root, record = trained(name)

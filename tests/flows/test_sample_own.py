@@ -104,6 +104,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_trained_on_own_files_answers_a_question_of_the_user(name, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))

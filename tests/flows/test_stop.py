@@ -183,6 +183,7 @@ def rng() -> random.Random:
     return random.Random(seed)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_goes_on_from_its_checkpoints(benchmark_file, whole, rng, tmp_path):
     folder = tmp_path / "inline"
     for _ in range(3):
@@ -191,6 +192,7 @@ def test_killed_at_random_moments_it_goes_on_from_its_checkpoints(benchmark_file
     check_went_on(folder, whole)
 
 
+@pytest.mark.slow
 def test_asked_to_stop_once_it_saves_its_last_update(benchmark_file, whole, tmp_path):
     folder = tmp_path / "inline"
     process = start(benchmark_file, folder, "inline", 0.2)
@@ -233,6 +235,7 @@ def test_on_ray_whatever_ends_it_it_goes_on_from_its_checkpoints(rng, tmp_path):
     assert {trial: records(folder)[trial].attempts - 1 for trial in whole} == before
 
 
+@pytest.mark.slow
 def test_asked_twice_it_ends_at_once_and_nothing_is_lost(benchmark_file, whole, tmp_path):
     folder = tmp_path / "inline"
     process = start(benchmark_file, folder, "inline", 0.2)
@@ -245,6 +248,7 @@ def test_asked_twice_it_ends_at_once_and_nothing_is_lost(benchmark_file, whole, 
     assert same(records(folder), whole)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_set_aside_with_a_message_and_the_numbers_are_right(benchmark_file, whole, tmp_path):
     folder = tmp_path / "inline"
     process = start(benchmark_file, folder, "inline", 0.2)

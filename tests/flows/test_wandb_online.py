@@ -136,6 +136,7 @@ def test_sync_brings_what_is_missing_and_a_second_time_nothing(
 SLOW = [pytest.param(wrong, marks=pytest.mark.slow) for wrong in (429, 500, 401, "hang", "no key")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["refused", *SLOW])
 def test_whatever_is_wrong_training_goes_on_and_one_warning_is_said(
     wrong: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -82,6 +82,7 @@ def same(one: Ended, other: Ended) -> bool:
     return repr(one[0].without_times()) == repr(other[0].without_times()) and one[1] == other[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRIALS)
 def test_two_workers_stopped_after_every_update_are_the_same_trial(kind, together, tmp_path):
     expected = together(whole, trial(kind))[0]
@@ -90,6 +91,7 @@ def test_two_workers_stopped_after_every_update_are_the_same_trial(kind, togethe
     assert found[0].attempts == len(every) + 1 and same(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["shuffled, dropout, windows, cosine", "a stream of one document"])
 def test_two_workers_stopped_after_any_update_are_the_same_trial(kind, together, tmp_path):
     expected = together(whole, trial(kind))[0]
@@ -122,6 +124,7 @@ def poisoned(workers: Workers, asked: Trial) -> Record:
     return run_trial(asked, workers=Harmed(workers.rank, workers.count))
 
 
+@pytest.mark.slow
 def test_what_one_worker_sees_ends_all_at_the_same_update_and_is_named(together):
     records = together(poisoned, trial("shuffled, dropout, windows, cosine"))
     for record in records:

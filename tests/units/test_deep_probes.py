@@ -51,6 +51,7 @@ def test_the_predicted_decay_is_near_the_measured_one(cell):
     assert record.predicted_decay == pytest.approx(record.gradient_decay, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_the_predicted_decay_of_what_reads_is_near_the_measured_one(cell, bidirectional):

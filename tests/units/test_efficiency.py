@@ -145,6 +145,7 @@ MEASURE = """
 """
 
 
+@pytest.mark.slow
 def test_one_process_of_a_command_measures_and_the_others_find_it(tmp_path, run_python) -> None:
     running = [run_python(MEASURE.format(folder=str(tmp_path))) for _ in range(3)]
     told = [process.communicate(timeout=120)[0] for process in running]
@@ -184,6 +185,7 @@ def test_a_record_says_what_binds_and_how_near_it_came(cell: str) -> None:
     assert {"bound", "times_floor", "mfu", "limits_measured", "peak_memory_bytes"} <= TIMED
 
 
+@pytest.mark.slow
 def test_memory_is_counted_from_where_a_trial_begins(run_python) -> None:
     code = """
         from pathlib import Path

@@ -23,6 +23,7 @@ print(package_available("scipy"), bool(RequirementCache("matplotlib")))
 """
 
 
+@pytest.mark.slow
 def test_a_trial_is_ready_without_scipy_and_matplotlib_and_they_are_there_afterwards() -> None:
     done = subprocess.run([sys.executable, "-c", BESIDE_A_TRIAL], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "[0.0, 1.0, 0.0]", "True True"]

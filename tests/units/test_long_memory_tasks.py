@@ -181,6 +181,7 @@ LEARNED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "examples", "memory", "none"), LEARNED, ids=[str(row[0]["name"]) for row in LEARNED])
 def test_an_lstm_learns_what_an_elman_network_forgets(task, examples, memory, none):
     scores = {}

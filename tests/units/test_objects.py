@@ -110,6 +110,7 @@ FAULTS = [(verb, fault) for verb in VERBS for fault in ("silent", "no bucket", "
 FAULTS.remove(("show", "no key"))  # moto lists to everyone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "fault"), FAULTS)
 def test_what_is_wrong_with_the_store_is_said_once_before_anything_runs(
     verb, fault, root, make_record, tmp_path, monkeypatch, capfd

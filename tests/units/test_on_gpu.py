@@ -133,6 +133,7 @@ def same_gradients(members: list[Trial], device: str, within: float) -> None:
             torch.testing.assert_close(others.cpu(), norms, rtol=within, atol=within)
 
 
+@pytest.mark.slow
 @runs
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
@@ -183,6 +184,7 @@ def test_without_triton_a_gpu_says_what_to_install(monkeypatch):
         loop_of(layer("gru", 8), torch.device("cuda"), torch.float32)
 
 
+@pytest.mark.slow
 def test_the_benchmark_says_so_where_it_finds_no_gpu(run_python, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     code = f"import runpy; runpy.run_path({str(PACKED)!r}, run_name='__main__')"
@@ -223,6 +225,7 @@ GATES = {"simple": 1, "gated": 3, "lstm": 4}
 SIZES = [("simple", 128, "fp32", 90), ("gated", 64, "fp32", 80), ("lstm", 64, "fp32", 90), ("lstm", 32, "fp64", 90)]
 
 
+@pytest.mark.slow
 def test_the_compiler_takes_no_more_room_than_is_said(run_python, monkeypatch, tmp_path):
     """Compiled for an A100 and H100 here, which needs no GPU: machine code that multiplies on tensor cores."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)

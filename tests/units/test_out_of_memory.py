@@ -25,6 +25,7 @@ LIMITED = """
 """
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_a_record_with_what_to_try_and_others_go_on(run_python):
     """By a limit of the system: 2,000 rows of 200 steps of 64 units are 100 MB a tensor, and autograd holds several."""
     out, err = run_python(LIMITED).communicate(timeout=120)

@@ -51,6 +51,7 @@ def trained(workers: Workers, asked: Trial, measured: bool = True) -> tuple[Reco
     return found, kept[0], torch.get_rng_state()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [ASKED, STREAM], ids=["sequences", "a stream"])
 def test_a_trial_of_two_workers_says_how_it_scales_and_is_the_same_trial(asked, together):
     two = trial(**asked, workers=2)
@@ -77,6 +78,7 @@ def test_a_trial_of_one_worker_has_none():
     assert found.alone_seconds == []
 
 
+@pytest.mark.slow
 def test_two_that_diverge_have_none(together):
     found, _ = together(diverging, trial(**ASKED | {"learning_rate": 1e9}, workers=2))
     assert found.status == "diverged" and math.isnan(found.scaling_efficiency)

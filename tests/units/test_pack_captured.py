@@ -54,6 +54,7 @@ def stacked_of(members: Sequence[Trial], device: str = "cpu") -> tuple[Stacked, 
     return stacked, zip(*(iter(course.loader) for course in courses), strict=True), Windows(*reach, watch=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", [*CELLS, "mgu", "mingru", "feedforward"])
 def test_it_runs_where_there_are_no_numbers_to_look_at(cell, kind):
@@ -112,6 +113,7 @@ def test_repeated_without_its_code_it_is_the_same_to_the_bit(cell, kind):
     same_updates(trials(*MEMBERS, cell={"name": cell}, **KINDS[kind] | PLAIN), "cpu", Recorded(), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pack_of_recordings_is_each_trial_alone(kind):
     """With probes, evaluations and all; in the record stands what ran."""
@@ -136,6 +138,7 @@ def one_explodes(cell: str, **how: Any) -> None:
     assert all(record.kernel.endswith("captured") for record in records)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_one_that_diverges_freezes_in_a_recording_too(cell):
     """At the update, in the layer and at the step at which it does alone; those that go on are recorded anew."""

@@ -144,6 +144,7 @@ def test_nothing_to_translate_is_refused(folder):
     assert task.told(asked.inputs[0]) == "Two pears, one apples."
 
 
+@pytest.mark.slow
 def test_it_learns_to_translate_and_a_beam_does_no_worse(folder):
     task = {"name": "translation", "data": str(folder), "pieces": 60}
     plain = {"hidden_size": 32, "attention": "dot", "bidirectional": True, "batch_size": 20, "batching": "by-length"}

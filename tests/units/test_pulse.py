@@ -34,6 +34,7 @@ def watch(dog: Watchdog, seconds: float) -> list[int]:
     return ended
 
 
+@pytest.mark.slow
 def test_a_process_that_is_stopped_is_ended_after_the_silence_and_one_that_beats_is_not(run_python, tmp_path):
     frozen, lively = (run_python(BEATS, str(tmp_path)) for _ in range(2))
     assert [process.stdout.readline() for process in (frozen, lively)] == ["beats\n"] * 2

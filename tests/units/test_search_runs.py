@@ -58,6 +58,7 @@ def stamps(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["random", "optuna", "optuna\n  at_once: 2"])
 def test_the_same_file_has_the_same_tries_and_a_killed_search_goes_on_from_its_records(run, tmp_path, kind):
     benchmark, one = run(kind, tmp_path / "one")

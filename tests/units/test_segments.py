@@ -149,6 +149,7 @@ def test_who_finds_another_process_at_it_leaves_it_to_that_one(full, small, run_
     assert compact(full) == 12
 
 
+@pytest.mark.slow
 def test_readers_see_every_record_once_while_two_compact_and_one_writes(full, small, run_python):
     code = """
         import sys
@@ -213,6 +214,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_before_any_of_its_system_calls_it_loses_nothing_and_doubles_nothing(tmp_path, run_python):
     killed = run_python(KILLED, str(tmp_path))
     out, err = killed.communicate(timeout=200)

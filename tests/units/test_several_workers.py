@@ -67,7 +67,7 @@ def sentences(tmp_path_factory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def together(request, tmp_path_factory) -> Iterator[Together]:
     group = Together(request.param, tmp_path_factory.mktemp("group"))
     yield group
