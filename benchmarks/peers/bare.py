@@ -1,4 +1,4 @@
-"""A bare torch loop: python bare.py FOLDER SEED... prints one JSON line for each seed."""
+"""A bare torch loop: python bare.py FOLDER RUN... prints one JSON line for each run (work.py)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import nn
 from work import Net, Work, accuracy, split
 
 
-def train(folder: Path, seed: int) -> dict[str, float]:
+def train(folder: Path, run: str) -> dict[str, float]:
     """Train once, evaluate as often as asked, and return seconds and scores."""
-    begin, work = time.perf_counter(), Work.read(folder, seed)
-    torch.manual_seed(seed)
+    begin, work = time.perf_counter(), Work.read(folder, run)
+    torch.manual_seed(work.seed)
     (x, y), valid, test = split(folder, "train"), split(folder, "valid"), split(folder, "test")
     net = Net(work, x.shape[-1])
     optimizer = torch.optim.Adam(net.parameters(), lr=work.rate, fused=True)
@@ -33,10 +33,10 @@ def train(folder: Path, seed: int) -> dict[str, float]:
         if (update + 1) % max(1, work.updates // work.evaluations) == 0:
             accuracy(net, *valid)
     score = accuracy(net, *test)
-    return {"seed": seed, "seconds": time.perf_counter() - begin, "score": score, "loss": sum(losses[-20:]) / 20}
+    return {"seconds": time.perf_counter() - begin, "score": score, "loss": sum(losses[-20:]) / 20}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for one in map(int, sys.argv[2:]):
+    for one in sys.argv[2:]:
         print(json.dumps(train(Path(sys.argv[1]), one)), flush=True)

@@ -1,13 +1,15 @@
 """The harness beside what a user would write without it: whole processes in turn, ratios with intervals, one command.
 
-    python benchmarks/peers/compare.py [trial] [small] [words] [sweep] [packed] [--rounds 5] [--trials 64]
+    python benchmarks/peers/compare.py [trial] [small] [words] [sweep] [lstms] [grus] [--rounds 5] [--trials 66]
 
 trial   LSTM of 128 units, batches of 32, 64 steps, some ten seconds: bare torch loop, plain Lightning script, harness
 small   the same with 16 units and batches of 8, where every call counts
 words   the word language model of torch's examples, on Python's standard library by character (where it draws weights
         of embedding and decoder from +-0.1, the harness draws as torch does, and so learns faster at first)
-sweep   trials of about a second, on every core: bare loops, harness, and Tune with one Lightning process a trial
-packed  trials of a GRU of 16 units of about a second: bare loops, and the harness with --pack auto and without
+sweep   Elman, GRU and LSTM networks of 32 units, equally many of each, one budget that takes a second on average, on
+        every core: bare loops, the harness with --pack auto and without, and Tune with one Lightning process a trial
+lstms   the same of LSTMs alone, a second each, of which packs make the least
+grus    the same of GRUs of 16 units, two seconds each, without Tune
 
 In each round every peer runs once, in an order that turns; a ratio is that of seconds in the same round, its interval a
 bootstrap over rounds (95 %). None may reach a worse score or loss than the base: else the command ends with 1.
@@ -25,22 +27,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from turns import ENVIRONMENT, HERE, Run, Taken, interleaved, process, ratio, table
+from turns import ENVIRONMENT, HERE, Run, interleaved, process, ratio, table
 from work import Work, write
 
 from harness import machine
 from harness.trial import Trial
 
 
-def benchmark(folder: Path, work: Work, seeds: Sequence[int], **settings: object) -> Path:
-    """Write the benchmark file of the same work."""
+def benchmark(folder: Path, work: Work, seeds: Sequence[int], cells: Sequence[str] = ()) -> Path:
+    """Write the benchmark file of the same work, with other `cells` than its own where they are given."""
     asked = {
         "question": "What does it cost?", "seeds": list(seeds),
         "set": {
             "hidden_size": work.hidden, "batch_size": work.batch, "learning_rate": work.rate, "clip_norm": work.clip,
-            "evaluations": work.evaluations, "examples": work.updates * work.batch, **settings,
+            "evaluations": work.evaluations, "examples": work.updates * work.batch,
         },
-        "sweep": [{"task": "digits", "cell": work.cell}],
+        "sweep": {"task": "digits", "cell": list(cells) or work.cell},
     }  # fmt: skip
     path = folder / "same-work.yaml"
     path.write_text(json.dumps(asked))  # JSON is YAML
@@ -104,13 +106,13 @@ def words(folder: Path, rounds: int) -> bool:
     return table("Word language model of torch's examples, 250 windows", found, "torch's example", 0.15)
 
 
-def loops(folder: Path, seeds: Sequence[int]) -> Run:
+def loops(folder: Path, names: Sequence[str]) -> Run:
     """Bare loops over all trials, their share on each core at once."""
 
     def run(_: int) -> tuple[float, list[dict[str, float]]]:
         begin, cores = time.perf_counter(), machine.cpu_count()
         command = [sys.executable, str(HERE / "bare.py"), str(folder)]
-        shares = [[*command, *map(str, seeds[core::cores])] for core in range(cores)]
+        shares = [[*command, *names[core::cores]] for core in range(cores)]
         running = [
             subprocess.Popen(share, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) for share in shares
         ]
@@ -136,63 +138,52 @@ def harness_run(folder: Path, file: Path, *options: str) -> Run:
     return run
 
 
-def sweep(folder: Path, work: Work, trials: int, rounds: int) -> bool:
-    """Many trials of a second: what a core's worth of bare loops takes, against both ways to orchestrate them."""
+def sweep(folder: Path, work: Work, cells: Sequence[str], trials: int, rounds: int, tune: bool) -> bool:
+    """Equally many trials of each cell: what bare loops take on all cores, the harness with and without packs, and
+    `tune` with one Lightning process a trial."""
     digits(folder, work)
-    seeds, cores = list(range(trials)), machine.cpu_count()
+    seeds, cores = list(range(trials // len(cells))), machine.cpu_count()
+    names = [f"{cell}-{seed}" for seed in seeds for cell in cells]
+    file = benchmark(folder, work, seeds, cells)
 
     def tuned(_: int) -> tuple[float, list[dict[str, float]]]:
-        command = [sys.executable, str(HERE / "tune_lightning.py"), str(folder), str(cores), *map(str, seeds)]
-        return process(command, folder)
+        return process([sys.executable, str(HERE / "tune_lightning.py"), str(folder), str(cores), *names], folder)
 
-    ours = harness_run(folder, benchmark(folder, work, seeds))
-    peers = {"bare loops": loops(folder, seeds), "harness run": ours, "Tune, a Lightning process a trial": tuned}
-    found = interleaved(peers, rounds)
-    sound = table(f"Sweep of {trials} trials on {cores} cores", found, "bare loops", 0.05)
-    tune = found["Tune, a Lightning process a trial"].wall
-    print(f"\nTune with Lightning against the harness: {ratio(tune, found['harness run'].wall)}")
-    over_cores(found, "harness run")
+    ours = {"--pack auto": harness_run(folder, file, "--pack", "auto"), "--pack off": harness_run(folder, file)}
+    others = {"Tune, a Lightning process a trial": tuned} if tune else {}
+    found = interleaved({"bare loops": loops(folder, names)} | ours | others, rounds)
+    sound = table(f"Sweep of {len(names)} trials on {cores} cores: {', '.join(cells)}", found, "bare loops", 0.05)
+    ideal = [own / cores for own in found["bare loops"].own]
+    for name in ours:
+        print(f"\n{name} against bare training times over the cores: {ratio(found[name].wall, ideal)}")
+        for other in others:
+            print(f"{other} against {name}: {ratio(found[other].wall, found[name].wall)}")
     return sound
 
 
-def packed(folder: Path, work: Work, trials: int, rounds: int) -> bool:
-    """As many trials that may be one program, where that is faster."""
-    digits(folder, work)
-    seeds = list(range(trials))
-    file = benchmark(folder, work, seeds)
-    together = harness_run(folder, file, "--pack", "auto")
-    peers = {"bare loops": loops(folder, seeds), "--pack auto": together, "--pack off": harness_run(folder, file)}
-    found = interleaved(peers, rounds)
-    sound = table(f"Sweep of {trials} small GRUs", found, "bare loops", 0.05)
-    over_cores(found, "--pack auto")
-    return sound
-
-
-def over_cores(found: dict[str, Taken], ours: str) -> None:
-    """Print the whole command against what bare training takes, spread over the cores."""
-    ideal = [own / machine.cpu_count() for own in found["bare loops"].own]
-    print(f"\n{ours} against bare training times over the cores: {ratio(found[ours].wall, ideal)}")
+NAMES = ("trial", "small", "words", "sweep", "lstms", "grus")
 
 
 def main() -> int:
     """Measure what is asked; 1 where a peer came out worse."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=[], metavar="trial|small|words|sweep|packed")
+    parser.add_argument("what", nargs="*", default=[], metavar="|".join(NAMES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--trials", type=int, default=66)
     given = parser.parse_args()
-    asked = given.what or ["trial", "small", "words", "sweep", "packed"]
     middle = Work(128, 32, 700, 10, 0.003, 1.0, 10)
     small = Work(16, 8, 2500, 10, 0.003, 1.0, 10)
-    second = Work(32, 32, 480, 2, 0.01, 1.0, 10)
-    gru = Work(16, 16, 250, 2, 0.01, 1.0, 10, cell="gru")
-    runs: dict[str, Callable[[Path], bool]] = {
-        "trial": lambda at: one_trial(at, middle, given.rounds, "LSTM, 128 units, batches of 32, 64 steps"),
-        "small": lambda at: one_trial(at, small, given.rounds, "LSTM, 16 units, batches of 8, 64 steps"),
-        "words": lambda at: words(at, given.rounds),
-        "sweep": lambda at: sweep(at, second, given.trials, given.rounds),
-        "packed": lambda at: packed(at, gru, given.trials, given.rounds),
-    }
+    every, second = Work(32, 32, 240, 2, 0.01, 1.0, 10), Work(32, 32, 480, 2, 0.01, 1.0, 10)
+    gru, many = Work(16, 16, 250, 2, 0.01, 1.0, 10), (given.trials, given.rounds)
+    made: list[Callable[[Path], bool]] = [
+        lambda at: one_trial(at, middle, given.rounds, "LSTM, 128 units, batches of 32, 64 steps"),
+        lambda at: one_trial(at, small, given.rounds, "LSTM, 16 units, batches of 8, 64 steps"),
+        lambda at: words(at, given.rounds),
+        lambda at: sweep(at, every, ("elman", "gru", "lstm"), *many, tune=True),
+        lambda at: sweep(at, second, ("lstm",), *many, tune=True),
+        lambda at: sweep(at, gru, ("gru",), *many, tune=False),
+    ]
+    runs, asked = dict(zip(NAMES, made, strict=True)), given.what or NAMES
     sound = True
     for name in asked:
         with tempfile.TemporaryDirectory() as folder:

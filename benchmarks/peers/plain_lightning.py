@@ -47,10 +47,10 @@ class Module(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.work.rate)
 
 
-def train(folder: Path, seed: int, root: str) -> dict[str, float]:
+def train(folder: Path, run: str, root: str) -> dict[str, float]:
     """Train once; an epoch is as long as the budget, drawn from the training split as the bare loop draws."""
-    begin, work = time.perf_counter(), Work.read(folder, seed)
-    pl.seed_everything(seed, verbose=False)
+    begin, work = time.perf_counter(), Work.read(folder, run)
+    pl.seed_everything(work.seed, verbose=False)
     sets = {name: TensorDataset(*split(folder, name)) for name in ("train", "valid", "test")}
     module = Module(work, sets["train"].tensors[0].shape[-1])
     sampler = RandomSampler(sets["train"], num_samples=work.updates * work.batch)
@@ -63,12 +63,12 @@ def train(folder: Path, seed: int, root: str) -> dict[str, float]:
     trainer.fit(module, loader, DataLoader(sets["valid"], 512))
     score = trainer.test(module, DataLoader(sets["test"], 512), verbose=False)[0]["test"]
     loss = float(torch.stack(module.losses[-20:]).mean())
-    return {"seed": seed, "seconds": time.perf_counter() - begin, "score": score, "loss": loss}
+    return {"seconds": time.perf_counter() - begin, "score": score, "loss": loss}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for one in map(int, sys.argv[2:]):
+    for one in sys.argv[2:]:
         print(json.dumps(train(Path(sys.argv[1]), one, sys.argv[1])), flush=True)

@@ -1,4 +1,4 @@
-"""Ray Tune, a Lightning function trainable, a process for each trial: python tune_lightning.py FOLDER CPUS SEED..."""
+"""Ray Tune, a Lightning function trainable, a process for each trial: python tune_lightning.py FOLDER CPUS RUN..."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def trainable(config: dict[str, Any]) -> None:
     from ray import tune
 
     torch.set_num_threads(1)
-    tune.report(train(Path(config["folder"]), config["seed"], config["folder"]))
+    tune.report(train(Path(config["folder"]), config["run"], config["folder"]))
 
 
 if __name__ == "__main__":
@@ -25,13 +25,13 @@ if __name__ == "__main__":
     import ray
     from ray import tune
 
-    folder, cpus, seeds = sys.argv[1], int(sys.argv[2]), list(map(int, sys.argv[3:]))
+    folder, cpus, runs = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
     ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False)
     found = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
-        param_space={"seed": tune.grid_search(seeds), "folder": folder, "code": str(Path(__file__).parent)},
+        param_space={"run": tune.grid_search(runs), "folder": folder, "code": str(Path(__file__).parent)},
         run_config=tune.RunConfig(storage_path=f"{folder}/tune", verbose=0),
     ).fit()
     for one in found:
-        print(json.dumps({name: one.metrics[name] for name in ("seed", "seconds", "score", "loss")}), flush=True)
+        print(json.dumps({name: one.metrics[name] for name in ("seconds", "score", "loss")}), flush=True)
     ray.shutdown()

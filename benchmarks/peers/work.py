@@ -29,9 +29,11 @@ class Work:
     cell: str = "lstm"
 
     @classmethod
-    def read(cls, folder: Path, seed: int = 0) -> Work:
-        """Return what a folder asks for."""
-        return cls(**{**json.loads((folder / "work.json").read_text()), "seed": seed})
+    def read(cls, folder: Path, run: str = "0") -> Work:
+        """Return what a folder asks for, of a `run` that is a seed, or a cell and a seed: gru-3."""
+        cell, _, seed = run.rpartition("-")
+        own = {"seed": int(seed)} | ({"cell": cell} if cell else {})
+        return cls(**json.loads((folder / "work.json").read_text()) | own)
 
 
 def write(folder: Path, work: Work, task: object) -> None:
@@ -50,11 +52,12 @@ def split(folder: Path, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class Net(nn.Module):
-    """An LSTM or a GRU read to its end, and a linear layer: what anybody would write."""
+    """A recurrent layer read to its end, and a linear layer: what anybody would write."""
 
     def __init__(self, work: Work, features: int) -> None:
         super().__init__()
-        self.layer = {"lstm": nn.LSTM, "gru": nn.GRU}[work.cell](features, work.hidden, batch_first=True)
+        kinds = {"elman": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+        self.layer = kinds[work.cell](features, work.hidden, batch_first=True)
         self.head = nn.Linear(work.hidden, work.outputs)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,8 @@ from harness.workers import Workers
 ROUNDS, SECONDS = 12, 1.0
 """At most so many rounds of a measurement, and no new one after so long."""
 
+PROGRAM = 2
+"""Counts up with each change that makes a pack faster or slower: what was measured of another does not count."""
 SHARE = 30
 """The work that a measurement is for takes at least so many times SECONDS."""
 
@@ -46,7 +48,7 @@ def gain(trial: Trial, size: int, work: float) -> float:
     """Return how many times as fast `size` trials train packed, from what was measured on this machine before or now.
     What was measured by another machine, version or shape does not count. NaN where nothing is known and the `work`, in
     seconds, is too little to find out."""
-    key = json.dumps([machine.fingerprint(), __version__, shape_of(trial), size])
+    key = json.dumps([machine.fingerprint(), __version__, PROGRAM, shape_of(trial), size])
     path = cache_folder() / "packs" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValueError, KeyError):
         return float(json.loads(path.read_bytes())["gain"])

@@ -21,14 +21,15 @@ from harness.errors import Fault, UserError
 from harness.models.layer import Layer, Mark
 from harness.models.sequence import SequenceModel
 from harness.pack.dropping import Masks
-from harness.pack.kernels import LOOPS, Loop
+from harness.pack.kernels import LOOPS, Loop, trial_by_trial
 
 Weights = dict[str, Tensor]
 """Name of a parameter, as in one trial's model, to (K, *its shape)."""
 
 
 def loop_of(layer: Layer, device: torch.device, dtype: torch.dtype) -> Loop | None:
-    """Return what makes all steps of a layer at once on this device; None: they are made one by one, by autograd."""
+    """Return what makes all steps of a layer at once on this device; None: they are made trial by trial, or one by one
+    by autograd."""
     if layer.kernel != "fused":
         return None
     if device.type == "cuda":
@@ -50,7 +51,14 @@ class PackedLayer(nn.Module):
         self.rows_first = drops and layer.kernel != "fused"  # in memory, as alone: masks are drawn in that order
         self.cell, self.hidden, self.weights = layer.cell, layer.hidden, weights
         self.kernel: Kernel = "loop"
-        self.loop = loop_of(layer, weights["weight_ih"].device, weights["weight_ih"].dtype)
+        device = weights["weight_ih"].device
+        self.loop = loop_of(layer, device, weights["weight_ih"].dtype)
+        self.by_trial = layer.kernel == "fused" and self.loop is None and device.type == "cpu"
+
+    @property
+    def unrolls(self) -> str:
+        """The kind of kernel that does; "" for that of each trial alone."""
+        return self.loop.kind if self.loop else "" if self.by_trial else "Python loop"
 
     def zero_state(self, rows: int) -> State:
         """Return the state before the first step: zeros, one (N, H) per state of the cell."""
@@ -76,20 +84,27 @@ class PackedLayer(nn.Module):
         return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)), state, marks
 
     def _unroll(self, x_NTD: Tensor, state: State, weight_KGD: Tensor) -> tuple[Tensor, State]:
-        trials, bias_KG = len(weight_KGD), self.weights["bias_ih"]
-        x_KTBD = x_NTD.unflatten(0, (trials, -1)).transpose(1, 2)
+        trials = len(weight_KGD)
+        x_KBTD = x_NTD.unflatten(0, (trials, -1))
+        begin = tuple(s.unflatten(0, (trials, -1)) for s in state)
+        if self.by_trial:
+            four = [weight_KGD, *(self.weights[name] for name in ("weight_hh", "bias_ih", "bias_hh"))]
+            out_TKBH, others = trial_by_trial(str(self.cell.fused), x_KBTD, begin, four)
+        else:
+            out_TKBH, others = self._together(x_KBTD.transpose(1, 2), begin, weight_KGD)
+        out_NTH = out_TKBH.flatten(1, 2).transpose(0, 1)
+        return out_NTH.contiguous() if self.rows_first else out_NTH, tuple(s.flatten(0, 1) for s in others)
+
+    def _together(self, x_KTBD: Tensor, begin: State, weight_KGD: Tensor) -> tuple[Tensor, State]:
+        bias_KG = self.weights["bias_ih"]
         if self.loop and self.loop.folds:
             bias_KG = bias_KG + self.weights["bias_hh"]
         wx = torch.baddbmm(bias_KG[:, None], x_KTBD.flatten(1, 2), weight_KGD.mT)
         wx_KTBG = wx.unflatten(1, x_KTBD.shape[1:3])
-        begin = tuple(s.unflatten(0, (trials, -1)) for s in state)
-        if self.loop:
-            recurrent = None if self.loop.folds else self.weights["bias_hh"]
-            out_TKBH, others = self.loop.run(wx_KTBG, begin, self.weights["weight_hh"], recurrent)
-        else:
-            out_TKBH, others = self._steps(wx_KTBG, begin)
-        out_NTH = out_TKBH.flatten(1, 2).transpose(0, 1)
-        return out_NTH.contiguous() if self.rows_first else out_NTH, tuple(s.flatten(0, 1) for s in others)
+        if not self.loop:
+            return self._steps(wx_KTBG, begin)
+        recurrent = None if self.loop.folds else self.weights["bias_hh"]
+        return self.loop.run(wx_KTBG, begin, self.weights["weight_hh"], recurrent)
 
     def _steps(self, wx_KTBG: Tensor, state: State) -> tuple[Tensor, State]:
         # vectors are (K, 1, G), so that they go with the rows of a batch

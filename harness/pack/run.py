@@ -14,6 +14,7 @@ from harness.data.loaders import whole
 from harness.engine import Begun, begin, blank, closed, make_trainer, observed, train
 from harness.keeper import Keeper
 from harness.models import weights
+from harness.models.kernel import kernel_of
 from harness.pack.beside import Batches, Evaluations, Members
 from harness.pack.captured import Graphs, graphs_of, how
 from harness.pack.dropping import drawing_from
@@ -83,20 +84,18 @@ def _train(begun: Sequence[Begun], keepers: Sequence[Keeper], done: int, graphs:
     for each in begun:
         each.course.module.to(workers.device)
     pack = Pack([each.course for each in begun], keepers, graphs)
-    if pack.drops:
-        for each in begun:
-            _look(each)
+    own = [_look(each) for each in (begun if pack.drops else begun[:1])]
     groups = Groups(Batches(pack), begun[0].course.module.trial.evaluations, done)
     valid = Evaluations(pack, [whole(each.course.module.task, each.data["valid"]) for each in begun])
     make_trainer([], groups, [Members(pack)], workers).fit(pack, groups, valid)
-    kernel = f"{pack.stacked.kernel}, {len(begun)} trials{how(pack.ran)}"
+    kernel = f"{pack.stacked.kernel or own[0]}, {len(begun)} trials{how(pack.ran)}"
     found = [observed(each, make_trainer(each.course.probes, groups, workers=workers), kernel) for each in begun]
     return [fields | {"packed": len(begun)} for fields in found]
 
 
-@torch.no_grad()
-def _look(begun: Begun) -> None:
+def _look(begun: Begun) -> str:
     """Make the forward pass by which a trial alone sees its kernel (engine.py): units are dropped in it, too."""
-    module, first = begun.course.module, next(iter(whole(begun.course.module.task, begun.data["train"], 1)))
+    module = begun.course.module
+    first = (each._replace(resets=None) for each in whole(module.task, begun.data["train"], 1))
     with drawing_from(module.generator):
-        module.model.answer(first._replace(resets=None))
+        return kernel_of(module.model, (module.transfer_batch_to_device(each, module.device, 0) for each in first))

@@ -77,10 +77,9 @@ class Stacked:
 
     @property
     def kernel(self) -> str:
-        """What unrolls the layers, as a record says it."""
+        """What unrolls the layers, as a record says it; "" where it is what does so of each trial alone."""
         model = self.blocks[0].model
-        loop = cast(PackedLayer, model.stack.rows[0][0]).loop
-        return (loop.kind if loop else "Python loop") if model.remembers else "batched"
+        return cast(PackedLayer, model.stack.rows[0][0]).unrolls if model.remembers else "batched"
 
     def _moments(self, name: str) -> Tensor:
         rows = []

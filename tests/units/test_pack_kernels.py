@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import registry
-from harness.pack.kernels import LOOPS
+from harness.pack.kernels import LOOPS, trial_by_trial
 
 K, T, B, H = 3, 4, 2, 3
 NAMES = sorted(LOOPS)
@@ -66,3 +66,35 @@ def test_where_only_the_last_step_is_answered_the_derivative_is_the_same(name):
     assert torch.autograd.gradcheck(lambda *given: looped(name, *given)[-1], drawn(name))
     wx, h, weight, bias = drawn(name)
     assert torch.autograd.gradcheck(lambda *given: looped(name, *given), (wx[:, :1], h, weight, bias))
+
+
+@pytest.mark.parametrize(("name", "gates", "states"), [("lstm", 4, 2), ("gru", 3, 1)])
+def test_trial_by_trial_each_is_torchs_own_module(name, gates, states):
+    """Outputs, the states after the last step, and what arrives at every weight, input and state."""
+    inputs = 5
+    torch.manual_seed(0)
+    shapes = [
+        (K, B, T, inputs),
+        *[(K, B, H)] * states,
+        (K, gates * H, inputs),
+        (K, gates * H, H),
+        *[(K, gates * H)] * 2,
+    ]
+    given = [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
+    out_TKBH, others = trial_by_trial(name, given[0], tuple(given[1 : 1 + states]), given[1 + states :])
+    alike = [tensor.detach().clone().requires_grad_() for tensor in given]
+    total = torch.zeros((), dtype=torch.float64)
+    for k in range(K):
+        x_BTD, *start, w_ih, w_hh, b_ih, b_hh = (tensor[k] for tensor in alike)
+        module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[name](inputs, H, batch_first=True, dtype=torch.float64)
+        weights = {"weight_ih_l0": w_ih, "weight_hh_l0": w_hh, "bias_ih_l0": b_ih, "bias_hh_l0": b_hh}
+        begin = tuple(s[None] for s in start)
+        out_BTH, end = torch.func.functional_call(module, weights, (x_BTD, begin if states > 1 else begin[0]))
+        torch.testing.assert_close(out_TKBH[:, k].transpose(0, 1), out_BTH, rtol=1e-12, atol=1e-14)
+        for other_KBH, expected in zip(others, end[1:] if states > 1 else (), strict=True):
+            torch.testing.assert_close(other_KBH[k], expected[0], rtol=1e-12, atol=1e-14)
+        total = total + (k + 1) * out_BTH.square().sum() + sum(e.sum() for e in (end[1:] if states > 1 else ()))
+    scale_K = torch.arange(1.0, K + 1, dtype=torch.float64)
+    ours = (out_TKBH.square().sum((0, 2, 3)) * scale_K).sum() + sum(other.sum() for other in others)
+    for one, other in zip(torch.autograd.grad(ours, given), torch.autograd.grad(total, alike), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-13)
