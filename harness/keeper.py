@@ -46,7 +46,7 @@ class Keeper(pl.Callback):
         """Without `checkpoints` a trial is one attempt, and nothing is written."""
         self.checkpoints, self.every, self.stop = checkpoints, every, stop
         self.started, self.attempts = datetime.now(UTC).isoformat(timespec="seconds"), 1
-        self._begin, self._earlier = time.perf_counter(), 0.0
+        self._begin, self._end, self._earlier = time.perf_counter(), 0.0, 0.0
         self.beside = 1  # trials that train at once here, this one among them
         self._found: dict[str, Any] | None = None
         self._bound: dict[str, str] = {}
@@ -56,7 +56,7 @@ class Keeper(pl.Callback):
     def seconds(self) -> float:
         """Wall time over all attempts, in a pack its share of it; of an attempt that was killed, up to its last
         checkpoint."""
-        return self._earlier + (time.perf_counter() - self._begin) / self.beside
+        return self._earlier + ((self._end or time.perf_counter()) - self._begin) / self.beside
 
     def open(self, course: Course, data_sha256: str) -> int:
         """Look for a checkpoint of a trial that is about to train, and return how many updates were made before.
@@ -81,7 +81,8 @@ class Keeper(pl.Callback):
         return updates
 
     def close(self) -> None:
-        """The trial is over."""
+        """The trial is over, and its time stands still."""
+        self._end = self._end or time.perf_counter()
         self._over.set()
         if self.stop is not None:
             self.stop.heeded = False

@@ -18,6 +18,7 @@ from harness.launch.gpus import at_once as gpus_at_once
 from harness.launch.gpus import check_here
 from harness.launch.gpus import here as gpus_here
 from harness.objects import Place, on_disk
+from harness.pack.gains import gain
 from harness.pack.plan import asked, plan
 from harness.record import Record, reads
 from harness.search import early
@@ -201,16 +202,10 @@ def _account(log: Path, progress: TrialProgress, slots: int, trials: set[str]) -
 
 def _packed(trials: Sequence[Trial], most: int | None, side: int, gpu: bool, console: Console) -> list[list[Trial]]:
     """Put trials into packs, leave each of `side` that run at once something to do, and tell which train together."""
-    packs, told = plan(trials, most, side, _gain, gpu)
+    packs, told = plan(trials, most, side, gain, gpu)
     for line in told:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return packs
-
-
-def _gain(trial: Trial, size: int, work: float) -> float:
-    from harness.pack.calibrate import gain
-
-    return gain(trial, size, work)
 
 
 def _tidy(store: Store, stored: set[str]) -> None:

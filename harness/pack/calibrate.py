@@ -1,4 +1,4 @@
-"""How much faster trials of one shape train packed than one by one: measured here, once, and remembered.
+"""How much faster trials of one shape train packed than one by one: measured (gains.py remembers it).
 
 Both make whole updates, optimiser included, on random batches of the shape, or where sequences differ in length on real
 ones, for packing pads them to the longest of all trials. They are interleaved A B A B in one process, so that what else
@@ -8,29 +8,22 @@ that was launched is done. The median of the ratios counts.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, cycle, repeat
 
 import torch
 from torch import Tensor
 
-from harness import __version__, files, machine
 from harness.controlled import controlled
 from harness.data.batches import Batch
-from harness.data.sources import cache_folder
 from harness.engine import begin
 from harness.models.base import Windows
 from harness.module import RecurrentModule
 from harness.pack.captured import CAPTURED, Captured, Graphs, how
-from harness.pack.plan import shape_of
 from harness.pack.stacked import Stacked
 from harness.trial import Trial
 from harness.workers import Workers
@@ -38,34 +31,10 @@ from harness.workers import Workers
 ROUNDS, SECONDS = 12, 1.0
 """At most so many rounds of a measurement, and no new one after so long."""
 
-PROGRAM = 2
-"""Counts up with each change that makes a pack faster or slower: what was measured of another does not count."""
-SHARE = 30
-"""The work that a measurement is for takes at least so many times SECONDS."""
 
-
-def gain(trial: Trial, size: int, work: float) -> float:
-    """Return how many times as fast `size` trials train packed, from what was measured on this machine before or now.
-    What was measured by another machine, version or shape does not count. NaN where nothing is known and the `work`, in
-    seconds, is too little to find out."""
-    key = json.dumps([machine.fingerprint(), __version__, PROGRAM, shape_of(trial), size])
-    path = cache_folder() / "packs" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    with suppress(OSError, ValueError, KeyError):
-        return float(json.loads(path.read_bytes())["gain"])
-    if work < SHARE * SECONDS:
-        return math.nan
-    # streams of documents of unequal lengths make most updates by themselves, packed or not
-    packs = _regular(trial) or not trial.build_task().stream
-    found = statistics.median(measure(trial, size).ratios) if packs else 1.0
-    with suppress(OSError):  # it is measured anew the next time
-        files.make_folder(path.parent)
-        files.replace(path, json.dumps({"gain": found, "of": key}).encode())
-    return found
-
-
-def _regular(trial: Trial) -> bool:
-    """Whether all sequences are of one length, so that the batches of all trials always have one shape; of streams, the
-    documents."""
+def regular(trial: Trial) -> bool:
+    """Return whether all sequences, or of streams the documents, are of one length, so that the batches of all trials
+    always have one shape."""
     lengths = trial.build_task().load("train", trial.seed).lengths
     return bool(lengths.min() == lengths.max())
 
@@ -127,7 +96,7 @@ def measure(
 
 def _batches(trial: Trial, size: int) -> Iterator[Sequence[Batch]]:
     """One batch for each trial, round after round."""
-    if _regular(trial):
+    if regular(trial):
         yield from repeat([_batch(trial, k) for k in range(size)])
     loaders = [begin(trial.model_copy(update={"seed": trial.seed + k})).course.loader for k in range(size)]
     yield from zip(*(chain.from_iterable(cycle([loader])) for loader in loaders), strict=True)

@@ -54,9 +54,10 @@ def run_pack(
                 places.setdefault((len(each.course.loader), done), []).append(place)
             for (_, done), members in places.items():
                 found = _train([begun[p] for p in members], [keepers[p] for p in members], done, graphs)
+                for place in members:  # all before the first is stored, which takes the others no time
+                    keepers[place].close()
                 for place, fields in zip(members, found, strict=True):
                     keeper, model = keepers[place], begun[place].course.module.model
-                    keeper.close()
                     record = blank(normalised[place], benchmark, workers).replace(**fields)
                     trained = weights.packed(model) if record.status == "ok" else b""
                     finished(trials[place], closed(record, normalised[place], keeper, memory_used, workers), trained)

@@ -18,6 +18,7 @@ from harness.engine import run_trial
 from harness.errors import Paused
 from harness.keeper import Keeper
 from harness.launch.base import Target, execute_pack
+from harness.pack.run import run_pack
 from harness.record import Record
 from harness.stop import Stop
 from harness.trial import Trial
@@ -227,3 +228,16 @@ def test_a_pack_that_runs_out_of_memory_halves_and_goes_on(run_python):
     """
     out, err = run_python(code, str(Path(__file__).parents[1])).communicate(timeout=280)
     assert "out of memory: a pack goes on with 16 trials at once" in out and out.endswith("{'ok'}\n"), out + err
+
+
+def test_what_is_stored_of_one_takes_the_others_no_time():
+    found: list[Record] = []
+
+    def stores(trial: Trial, record: Record, trained: bytes) -> None:
+        time.sleep(1)
+        found.append(record)
+
+    members = trials({}, {}, {}, cell={"name": "gru"}, **DIGITS)
+    begin = time.perf_counter()
+    run_pack(members, "", [Keeper() for _ in members], stores)
+    assert sum(record.seconds for record in found) <= time.perf_counter() - begin - 3

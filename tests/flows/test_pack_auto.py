@@ -12,7 +12,7 @@ import pytest
 from packs import packed
 
 from harness.engine import run_trial
-from harness.pack import calibrate
+from harness.pack import calibrate, gains
 from harness.pack.plan import WORTH, plan
 from harness.trial import Trial
 
@@ -35,19 +35,19 @@ def members(count: int, cell: str, updates: int = 30, **more: Any) -> list[Trial
 
 def test_what_was_measured_is_remembered_for_this_shape_and_size(cache):
     one, *_ = members(1, "elman")
-    found = calibrate.gain(one, 8, WORK)
+    found = gains.gain(one, 8, WORK)
     (file,) = cache.glob("*.json")
     assert json.loads(file.read_bytes())["gain"] == found > 1
     file.write_text(json.dumps({"gain": 123.0}))
-    assert calibrate.gain(one.model_copy(update={"seed": 9, "learning_rate": 1.0}), 8, WORK) == 123.0
-    assert calibrate.gain(one, 8, 0.0) == 123.0, "what is known costs nothing"
-    assert calibrate.gain(one, 7, WORK) != 123.0
+    assert gains.gain(one.model_copy(update={"seed": 9, "learning_rate": 1.0}), 8, WORK) == 123.0
+    assert gains.gain(one, 8, 0.0) == 123.0, "what is known costs nothing"
+    assert gains.gain(one, 7, WORK) != 123.0
     file.write_text("{")
-    assert calibrate.gain(one, 8, WORK) != 123.0, "a damaged file is measured anew"
+    assert gains.gain(one, 8, WORK) != 123.0, "a damaged file is measured anew"
 
 
 def test_for_little_work_nothing_is_measured(cache):
-    assert math.isnan(calibrate.gain(members(1, "gru")[0], 8, 1.0))
+    assert math.isnan(gains.gain(members(1, "gru")[0], 8, 1.0))
     assert not cache.exists()
 
 
@@ -55,7 +55,7 @@ def test_sequences_of_unequal_lengths_have_nothing_to_win(cache):
     """Streams of many documents: their windows rarely have the same shape."""
     task = {"name": "autocomplete", "characters": 60_000, "documents": "files"}
     one, *_ = members(1, "gru", task=task, examples=None, tokens=1_500, bptt_length=30)
-    assert calibrate.gain(one, 8, WORK) == 1.0
+    assert gains.gain(one, 8, WORK) == 1.0
 
 
 KINDS: list[dict[str, Any]] = [
@@ -78,7 +78,7 @@ def test_every_kind_of_trial_that_packs_can_be_measured(kind):
 def test_auto_is_never_slower(cell):
     """The time of training of 8 trials as auto puts them, against one by one, in turn: with room for a busy machine."""
     todo = members(8, cell, updates=60)
-    packs = plan(todo, None, 1, lambda trial, size, work: calibrate.gain(trial, size, WORK)).packs
+    packs = plan(todo, None, 1, lambda trial, size, work: gains.gain(trial, size, WORK)).packs
     if all(len(pack) == 1 for pack in packs):
         return  # they train as they do without it
     ratios = []
@@ -87,3 +87,18 @@ def test_auto_is_never_slower(cell):
         together = statistics.mean(record.train_seconds for pack in packs for record in packed(pack))
         ratios.append(alone / together)
     assert statistics.median(ratios) > 1 / WORTH, ratios
+
+
+def test_where_the_gain_is_known_the_command_needs_no_torch(run_python):
+    """Which takes longer to import than all else that it does before a trial starts."""
+    code = """
+    import sys
+    from harness.pack import gains
+    from harness.trial import Trial
+    trial = Trial.from_canonical(sys.argv[1])
+    gain = gains.gain(trial, 8, 1e6) if sys.argv[2] == "measure" else gains.gain(trial, 8, 0.0)
+    print(gain, "torch" in sys.modules)
+    """
+    (one, *_) = members(1, "elman")
+    first, again = (run_python(code, one.canonical(), how).communicate()[0].split() for how in ("measure", "known"))
+    assert float(first[0]) > 1 and first[1] == "True" and again == [first[0], "False"]
