@@ -77,8 +77,8 @@ def shape_of(trial: Trial) -> str:
 
 
 def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain, gpu: bool = False) -> Plan:
-    """Put trials into packs of at most `most`; None: of up to MOST where there is a `gain`, and no more than leave each
-    of `workers` something to do. `gpu`: they train on one."""
+    """Put trials into packs of at most `most`; None: of up to MOST where there is a `gain`, and as many packs as keep
+    all `workers` busy to the end. `gpu`: they train on one."""
     if most == 1:
         return Plan([[trial] for trial in trials], [])
     groups: dict[str, list[Trial]] = {}
@@ -89,20 +89,29 @@ def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain, gp
         groups.setdefault(trial.id if reason else shape_of(trial), []).append(trial)
     packs: list[list[Trial]] = []
     for members in groups.values():
-        size = min(most, len(members)) if most else min(MOST, math.ceil(len(members) / workers))
-        if most is None and size > 1:
-            times = gain(members[0], size, sum(cost.estimate(trial).seconds for trial in members))
-            if not times >= WORTH:
-                found = "too little work to measure it" if math.isnan(times) else f"{times:.2f} times as fast"
-                why[f"{members[0].cell['name']}, {size} at once: {found}"] += len(members)
-                size = 1
-        packs += _even(members, size)
+        count = math.ceil(len(members) / most) if most else 0
+        if not most:
+            count, reason = _auto(members, workers, gain)
+            why[reason] += len(members) if reason else 0
+        packs += _even(members, count)
     return Plan(packs, _told(packs, why))
 
 
-def _even(members: Sequence[Trial], size: int) -> list[list[Trial]]:
-    """Cut into as few parts of at most `size` as there must be, all about equally large."""
-    count = math.ceil(len(members) / size)
+def _auto(members: Sequence[Trial], workers: int, gain: Gain) -> tuple[int, str]:
+    """Return into how many packs trials that may share one go, and where each goes by itself, why."""
+    count = min(len(members), math.ceil(len(members) / (MOST * workers)) * workers)
+    size = math.ceil(len(members) / count)
+    if size == 1:
+        return count, ""
+    times = gain(members[0], size, sum(cost.estimate(trial).seconds for trial in members))
+    if times >= WORTH:
+        return count, ""
+    found = "too little work to measure it" if math.isnan(times) else f"{times:.2f} times as fast"
+    return len(members), f"{members[0].cell['name']}, {size} at once: {found}"
+
+
+def _even(members: Sequence[Trial], count: int) -> list[list[Trial]]:
+    """Cut into so many parts, all about equally large."""
     edges = [round(len(members) * i / count) for i in range(count + 1)]
     return [list(members[a:b]) for a, b in pairwise(edges)]
 

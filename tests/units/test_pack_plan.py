@@ -106,7 +106,8 @@ def test_auto_asks_what_it_wins_and_leaves_every_worker_something():
 
     assert [len(pack) for pack in plan(seeds(10), None, 2, gain).packs] == [5, 5]
     assert [len(pack) for pack in plan(seeds(3 * MOST), None, 1, gain).packs] == [MOST] * 3
-    assert asks == [5, MOST] and [len(pack) for pack in plan(seeds(2), None, 2, never).packs] == [1, 1]
+    assert [len(pack) for pack in plan(seeds(66), None, 2, gain).packs] == [11] * 6, "five would leave one worker idle"
+    assert asks == [5, MOST, 11] and [len(pack) for pack in plan(seeds(2), None, 2, never).packs] == [1, 1]
 
 
 def test_auto_packs_nothing_where_that_is_no_faster_and_says_so():
