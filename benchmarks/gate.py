@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("gate-series"), help="a folder for what each run found")
     parser.add_argument("--read", type=Path, help="print the table of such a folder, and run nothing")
     told = parser.parse_args()
+    told.keep = told.keep.resolve()  # each run stands in a tree of its own
     if told.read is None:
         run(told)
     found = list(runs(told.read or told.keep))
@@ -165,6 +166,8 @@ def thresholds(found: list[dict[str, Any]]) -> str:
     ratios of a few runs of them put together, drawn anew each time, and times the slowdown."""
     same = [{name: ratios_of(line["seconds_base_new"][0]) for name, line in run["times"].items() if name != ALL}
             for run in found if run["kind"] == "same" and run["times"]]  # fmt: skip
+    if not same:
+        return "No raw times of a commit against itself: no thresholds."
     rng, out = random.Random(0), [
         "| find | ratios | equal: alarms | equal: inconclusive | all slower: found | one slower: found |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
