@@ -83,9 +83,9 @@ def _zip(file: IO[bytes], keep: Keep, most_bytes: int, most_members: int) -> dic
         check = _Check(keep, most_bytes, most_members)
         for info in opened.infolist():
             mode = info.external_attr >> 16
-            plain = info.is_dir() or not stat.S_IFMT(mode) or stat.S_ISREG(mode)
-            kind = "" if plain else "a link or a device"
-            check.add(info.filename, info.file_size, info.is_dir(), "encrypted" if info.flag_bits & 1 else kind)
+            folder = info.filename.endswith("/")  # is_dir() fails where there is no name
+            kind = "" if folder or not stat.S_IFMT(mode) or stat.S_ISREG(mode) else "a link or a device"
+            check.add(info.filename, info.file_size, folder, "encrypted" if info.flag_bits & 1 else kind)
         check.done()
         return {
             check.kept[name]: opened.read(info) for info in opened.infolist() if (name := info.filename) in check.kept

@@ -94,6 +94,12 @@ def test_a_name_that_is_no_path_below_is_refused_with_all_others(pack, name):
     assert "'fine'" not in said
 
 
+def test_a_name_of_nothing_is_refused():
+    """zipfile cuts a name at its first zero byte."""
+    said = refused(zipped([("fine", b"1"), ("Qx", b"2")]).replace(b"Qx", b"\0x"))
+    assert "member '' is no name that can be printed" in said
+
+
 def test_a_name_that_comes_twice_is_refused(pack):
     assert "comes twice" in refused(pack([("a", b"1"), ("a", b"2")]))
     assert "comes twice" in refused(pack([("a/b", b"1"), ("a//b", b"2")]))
