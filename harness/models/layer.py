@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,16 @@ def shapes(cell: Cell, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
     """Shapes of all weights of one layer and direction, the input projection first (torch's own names)."""
     wide = cell.gates * hidden
     return {"weight_ih": (wide, inputs), "bias_ih": (wide,), **cell.weights(hidden)}
+
+
+def fused(name: str, x_BTD: Tensor, state: State, four: Sequence[Tensor], keep: bool) -> tuple[Tensor, State]:
+    """Call torch's fused function `name` with its `four` weights; return output (B, T, H) and the states beside h.
+    `keep` what going back needs."""
+    start = tuple(s[None].contiguous() for s in state)
+    # bias, one layer, no dropout, training, one direction, batch first
+    how = (True, 1, 0.0, keep, False, True)
+    out_BTH, *ends = getattr(torch, name)(x_BTD, start if len(start) > 1 else start[0], list(four), *how)
+    return out_BTH, tuple(end[0] for end in ends[1:])
 
 
 class Layer(nn.Module):
@@ -119,11 +129,6 @@ class Layer(nn.Module):
         return scan(*cast(LinearCell, self.cell).linear(self._weights(), wx_BTG), state[0]), ()
 
     def _fused(self, x_BTD: Tensor, state: State, weight_ih: Tensor) -> tuple[Tensor, State]:
-        kernel = getattr(torch, str(self.cell.fused))
-        start = tuple(s[None].contiguous() for s in state)
-        four = [weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        hx = start if len(start) > 1 else start[0]
         keep = self.training or torch.is_grad_enabled()  # cuDNN keeps what backward needs in training mode only
-        # bias, one layer, no dropout, training, one direction, batch first
-        out_BTH, *ends = kernel(x_BTD, hx, four, True, 1, 0.0, keep, False, True)
-        return out_BTH, tuple(end[0] for end in ends[1:])
+        four: list[Any] = [weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        return fused(str(self.cell.fused), x_BTD, state, four, keep)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from harness.cells.base import State
+from harness.models.layer import fused
 
 grad_of_tanh = torch.ops.aten.tanh_backward.grad_input
 grad_of_relu = torch.ops.aten.threshold_backward.grad_input
@@ -151,17 +152,9 @@ def trial_by_trial(name: str, x_KBTD: Tensor, state: State, four: Sequence[Tenso
     outputs (T, K, B, H) and the states beside h after the last step.
 
     An LSTM on a CPU is one call of oneDNN, which no loop of ours is as fast as; around it K trials still share all else
-    of an update. Measured so, K = 16: 1.9 times as fast as alone at H=16, B=16, and 1.4 times at H=32, B=32.
+    of an update: K = 16 are 1.7 times as fast as alone at H=16, 1.5 times at H=32 (benchmarks/packed.py --cells lstm).
     """
-    kernel = getattr(torch, name)
-    each = zip(x_KBTD.unbind(0), zip(*state, strict=True), zip(*four, strict=True), strict=True)
-    outputs, ends = [], []
-    for x_BTD, start, weights in each:
-        begin = tuple(s_BH[None].contiguous() for s_BH in start)
-        # bias, one layer, no dropout, training, one direction, batch first
-        out_BTH, *end = kernel(
-            x_BTD, begin if len(begin) > 1 else begin[0], list(weights), True, 1, 0.0, True, False, True
-        )
-        outputs.append(out_BTH.transpose(0, 1))
-        ends.append([s_1BH[0] for s_1BH in end[1:]])
-    return torch.stack(outputs, 1), tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
+    each = zip(x_KBTD, zip(*state, strict=True), zip(*four, strict=True), strict=True)
+    found = [fused(name, x_BTD, start_BH, weights, True) for x_BTD, start_BH, weights in each]
+    others = zip(*(ends for _, ends in found), strict=True)
+    return torch.stack([out_BTH.transpose(0, 1) for out_BTH, _ in found], 1), tuple(map(torch.stack, others))

@@ -89,10 +89,11 @@ def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain, gp
         groups.setdefault(trial.id if reason else shape_of(trial), []).append(trial)
     packs: list[list[Trial]] = []
     for members in groups.values():
-        count = math.ceil(len(members) / most) if most else 0
-        if not most:
+        if most:
+            count = math.ceil(len(members) / most)
+        else:
             count, reason = _auto(members, workers, gain)
-            why[reason] += len(members) if reason else 0
+            why[reason] += len(members) * bool(reason)
         packs += _even(members, count)
     return Plan(packs, _told(packs, why))
 

@@ -89,8 +89,8 @@ def test_auto_is_never_slower(cell):
     assert statistics.median(ratios) > 1 / WORTH, ratios
 
 
-def test_where_the_gain_is_known_the_command_needs_no_torch(run_python):
-    """Which takes longer to import than all else that it does before a trial starts."""
+def test_what_is_known_is_found_without_torch(run_python):
+    """Which takes a command longer to import than all else that it does before a trial starts."""
     code = """
     import sys
     from harness.pack import gains
