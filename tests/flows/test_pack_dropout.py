@@ -30,6 +30,7 @@ def members(kind: str, cell: str, **more: Any) -> list[Trial]:
     return trials(*MEMBERS, cell={"name": cell}, **KINDS[kind] | DROPS | more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cell", ["elman", "gru", "lstm"])
 def test_a_packed_trial_is_the_trial_alone(cell, kind):
@@ -51,6 +52,7 @@ def test_so_it_is_where_updates_are_made_by_each_trial_for_itself():
     same_as_alone(trials(*MEMBERS, precision="float64", **same | DROPS), 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["at the end", "a stream"])
 def test_a_pack_that_is_stopped_goes_on_with_the_masks_that_are_due(kind, tmp_path):
     given = members(kind, "gru")

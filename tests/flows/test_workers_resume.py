@@ -142,6 +142,7 @@ def fails(workers: Workers, asked: Trial) -> str:
     return ""
 
 
+@pytest.mark.slow
 def test_workers_that_read_other_data_are_refused(together):
     for rank, reason in enumerate(together(fails, trial("shuffled, dropout, windows, cosine"))):
         assert reason.startswith(f"worker {rank} of 2: ValueError: data: worker {1 - rank} has ")
