@@ -29,7 +29,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from harness.against import TIMES, ratios_of, together
+from harness.compare.against import TIMES, ratios_of, together
 from harness.compare.timing import OPEN, confirmed
 from harness.stats.order import median
 from harness.stats.share import share
@@ -58,7 +58,7 @@ def _slower(update: Any, share: float, cell: str) -> Any:
 
 RecurrentModule._update = _slower(RecurrentModule._update, SHARE, CELL)
 '''
-"""What the slower tree has at the end of harness/module.py."""
+"""What the slower tree has at the end of harness/training/module.py."""
 
 
 def main() -> None:
@@ -210,7 +210,7 @@ def _tree(commit: str, percent: int = 0, cell: str = "") -> Iterator[Path]:
     try:
         _git("worktree", "add", "--detach", str(folder / "tree"), commit)
         if percent:
-            with (folder / "tree/harness/module.py").open("a") as file:
+            with (folder / "tree/harness/training/module.py").open("a") as file:
                 file.write(SLOWER.replace("SHARE", repr(percent / 100)).replace("CELL", repr(cell)))
         yield folder / "tree"
     finally:

@@ -32,12 +32,12 @@ import torch
 from harness import machine
 from harness.engine import run_trial
 from harness.errors import Fault, UserError
-from harness.keeper import Keeper
 from harness.pack.calibrate import measure
 from harness.pack.captured import graphs_of
 from harness.pack.plan import WORTH
 from harness.pack.run import run_pack
 from harness.record import Record
+from harness.training.keeper import Keeper
 from harness.trial import Trial
 
 

@@ -6,7 +6,7 @@ import sys
 def main() -> int:
     """Return its exit code: that of a stop also where Ctrl-C comes in the half second that its imports take."""
     try:
-        from harness.cli import main as command
+        from harness.cli.main import main as command
 
         return command()
     except KeyboardInterrupt:

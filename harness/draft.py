@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field as Limits
 
-from harness import match, yamlfile
+from harness import match
 from harness.claims import reading
+from harness.config import yamlfile
+from harness.config.grid import Grid, Key, Reader
+from harness.config.override import Override, read_all
+from harness.config.wording import Field, shown
 from harness.errors import Fault, UserError
-from harness.grid import Grid, Key, Reader
 from harness.match import Matched
-from harness.override import Override, read_all
 from harness.search import Search
 from harness.search import reading as searching
-from harness.wording import Field, shown
 
 MAX_TRIALS = 100_000
 KEYS = ("question", "name", "seeds", "set", "match", "like_for_like", "sweep", "search", "claims")

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from harness import cost
+from harness.config.grid import Key, Reader
+from harness.config.wording import shown
 from harness.errors import Fault
-from harness.grid import Key, Reader
 from harness.trial import Trial, key_of
-from harness.wording import shown
 
 BY = ("parameters", "flops", "state", "time", "none")
 By = Literal["parameters", "flops", "state", "time", "none"]

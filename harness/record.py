@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from harness.held import Held
 from harness.metrics import METRICS
+from harness.storage.held import Held
 from harness.trial import later
 
 SCHEMA_VERSION = 2
@@ -97,13 +97,13 @@ class Record(Held):
     spent_names: list[str] = field(default_factory=list)  # phases of the trial (spent.py), of its last attempt
     spent_seconds: list[float] = field(default_factory=list)
     communication_seconds: float = 0.0  # of them, until the gradients of all workers were added up
-    speed_up: float = math.nan  # of several workers over one, by themselves (harness/scaling.py); NaN: of one, unknown
+    speed_up: float = math.nan  # of several workers over one, by themselves (scaling.py); NaN: of one, unknown
     scaling_efficiency: float = math.nan
     alone_seconds: list[float] = field(default_factory=list)  # raw: of one's updates alone, the warm-up first
     seconds: float = math.nan
     padding_share: float = math.nan
     peak_memory_bytes: int = 0  # of the process, libraries included; 0: not known
-    # how near the machine's best: floors of an update (harness/efficiency.py), measured in the same process
+    # how near the machine's best: floors of an update (harness/training/efficiency.py), measured in the same process
     flops_per_token: float = math.nan
     bytes_per_update: float = math.nan
     steps_per_update: float = math.nan  # one after the other

@@ -24,9 +24,9 @@ from typing import Any
 
 from harness import match
 from harness.claims import Claim, reading
+from harness.config.grid import PLUGINS, Grid, Key, Reader, normalised
 from harness.draft import MAX_TRIALS, Sweep, read
 from harness.errors import Fault, UserError
-from harness.grid import PLUGINS, Grid, Key, Reader, normalised
 from harness.match import Matched
 from harness.record import Record
 from harness.search import Search, Study, drawn, early, note, turn, whole_id

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness import files
+from harness.storage import files
 
 PHASES = {
     "imports": "torch, Lightning and the engine, once in a process",

@@ -12,8 +12,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from harness import files
-from harness.objects import place
+from harness.storage import files
+from harness.storage.objects import place
 
 LOOK = 3.0
 """Seconds between two looks into an object store."""

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from report_records import ADDING, DIGITS, LIMITS, diverged, record
 
-from harness import rows, sealed, segments
-from harness.compact import AT_ONCE
 from harness.record import Record
+from harness.storage import rows, sealed, segments
+from harness.storage.compact import AT_ONCE
 from harness.trial import Trial
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def benchmark(sizes: tuple[int, ...] = SIZES) -> str:
 
 MEASURE = """
 import re, resource, sys, time
-from harness.cli import main
+from harness.cli.main import main
 started, code = time.perf_counter(), main(["report", *sys.argv[1:]])
 usage = resource.getrusage(resource.RUSAGE_SELF)  # its ru_maxrss is that of the process that started this one
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024

@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from harness.engine import run_trial
-from harness.keeper import Keeper
 from harness.pack.captured import Graphs
 from harness.pack.run import run_pack
 from harness.record import Record
+from harness.training.keeper import Keeper
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 OWN = {"kernel", "weights_sha256"}
 """What a pack may say differently: what ran, and bits."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint import Checkpoints
 from harness.engine import run_trial
 from harness.errors import Paused
-from harness.keeper import Keeper
 from harness.record import Record
 from harness.stop import Stop
+from harness.training.checkpoint import Checkpoints
+from harness.training.keeper import Keeper
 from harness.trial import Trial
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from harness import cli, registry, spec
+from harness import registry, spec
+from harness.cli import main as cli
 from harness.tasks._prepared import PreparedTask
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ import torch.distributed as dist
 
 from harness.engine import run_trial
 from harness.record import Record
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 WAIT = 300.0
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from harness.data.batches import Batch
 from harness.data.groups import Groups
-from harness.module import RecurrentModule, Update
 from harness.probes.norms import Norms
 from harness.probes.panel import Panel
 from harness.probes.through_time import ThroughTime
 from harness.probes.update_ratio import UpdateRatio
 from harness.tasks.base import Examples, Shape, Task
+from harness.training.module import RecurrentModule, Update
 from harness.trial import Trial
 
 

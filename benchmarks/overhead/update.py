@@ -28,8 +28,8 @@ from harness import engine
 from harness.data.batches import Batch, TrainBatches
 from harness.data.groups import Groups
 from harness.data.passes import Passes
-from harness.module import RecurrentModule
 from harness.probes import attach
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 WARMUP = 20

@@ -126,7 +126,7 @@ def harness_run(folder: Path, file: Path, *options: str) -> Run:
     """The command over all trials, into results of its own each time."""
 
     def run(number: int) -> tuple[float, list[dict[str, float]]]:
-        from harness import store
+        from harness.storage import store
 
         results = folder / f"results{number}{''.join(options)}"
         wall, _ = process(

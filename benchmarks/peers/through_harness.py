@@ -14,8 +14,9 @@ import time
 import wandb.apis.public  # noqa: F401  before torch, as harness/launch/base.py says why
 
 import harness.engine  # noqa: F401
-from harness import limits, machine, spec
+from harness import machine, spec
 from harness.launch.base import Target, execute
+from harness.training import limits
 
 
 def main(file: str, results: str) -> None:

@@ -20,10 +20,10 @@ from typing import Any
 
 from harness.claims import FEWEST_POINTS, Compare, Linear
 from harness.claims.measures import MEASURES, is_number, matches, setting
-from harness.grid import PLUGINS, SETTINGS, Key, Reader
+from harness.config.grid import PLUGINS, SETTINGS, Key, Reader
+from harness.config.wording import shown
 from harness.metrics import METRICS
 from harness.trial import Trial
-from harness.wording import shown
 
 KEYS = ("claim", "source", "seeds", "set", "sweep", "checks")
 RELATIONS = ("greater", "less", "better")

@@ -5,5 +5,5 @@
     folders.py  two folders of results                    result.py   one line a question, and the exit code
     written.py  terminal, JUnit XML, GitHub summary, JSON
 
-harness/against.py runs both revisions in turn on this machine and asks the same questions.
+harness/compare/against.py runs both revisions in turn on this machine and asks the same questions.
 """

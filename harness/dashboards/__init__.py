@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import files
 from harness.errors import Fault, UserError
 from harness.machine import version
 from harness.record import Record
+from harness.storage import files
 
 FOLDER = "wandb-dashboards"
 """Folder beside the records that the files go to."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import redact
 from harness.record import Record
-from harness.tracking import POINTS, place
+from harness.tracking.runs import POINTS, place
 from harness.trial import Trial
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import files, redact
+from harness import redact
 from harness.dashboards import FOLDER, check_installed
 from harness.errors import Stopped
 from harness.record import Record
-from harness.upload import PATIENCE
+from harness.storage import files
+from harness.tracking.upload import PATIENCE
 
 KEPT = "published.json"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Fault, Stopped, UserError
-from harness.files import explained, make_folder
+from harness.storage.files import explained, make_folder
 
 PIECE = 1 << 16
 TRIES = 3

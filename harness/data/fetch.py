@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import files
 from harness.data import sources
 from harness.data.download import Progress, download
 from harness.errors import DamagedStore, Fault, UserError
+from harness.storage import files
 
 Start = Callable[[str], Progress]
 """Told what is downloaded; returns what is told how far it is."""

@@ -23,8 +23,8 @@ from typing import Any
 from harness.data import sources
 from harness.data.check import check_examples
 from harness.errors import Fault, UserError
-from harness.files import acquire, explained, make_folder, release
 from harness.late import np
+from harness.storage.files import acquire, explained, make_folder, release
 from harness.tasks.base import SPLITS, Examples, Shape, Split
 
 FORMAT = 2

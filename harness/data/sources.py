@@ -21,9 +21,9 @@ import platformdirs
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from harness import files
 from harness.data import archives
 from harness.errors import DamagedStore, Fault, UserError, nearest
+from harness.storage import files
 
 SETS = Path(__file__).parent / "sets"
 

@@ -24,12 +24,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness import yamlfile
+from harness.config import yamlfile
+from harness.config.wording import reason
 from harness.errors import Fault, UserError, nearest
 from harness.launch import gpus
 from harness.launch.scale_up import DEFAULT_WAIT
-from harness.objects import place
-from harness.wording import reason
+from harness.storage.objects import place
 
 
 def _url(text: str) -> str:

@@ -14,14 +14,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness import files, machine
+from harness import machine
 from harness.errors import Fault, HarnessError, UserError
 from harness.jobs import client as jobs
 from harness.jobs import cluster as clusters
 from harness.jobs import notes, submit, upload
 from harness.jobs.cluster import Cluster
 from harness.jobs.follow import follow
-from harness.objects import ObjectError, place
+from harness.storage import files
+from harness.storage.objects import ObjectError, place
 
 SLOW = 2.0
 """Seconds after which an answer of the dashboard is worth a word: each verb asks several times."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import files, segments, store
 from harness.errors import DamagedStore, Fault, UserError
 from harness.jobs.cluster import Cluster
-from harness.objects import Place, place
+from harness.storage import files, segments, store
+from harness.storage.objects import Place, place
 
 TIMEOUT = 3600.0
 """Seconds for the command that copies."""

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness import files
 from harness.errors import Fault, UserError, nearest
+from harness.storage import files
 
 FOLDER, NOTE = ".jobs", "job.json"
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness import files, machine
+from harness import machine
 from harness.errors import Fault, UserError
+from harness.storage import files
 
 if TYPE_CHECKING:
     from harness.spec import Benchmark

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness import machine, spent
-from harness.compact import AT_ONCE, batched, compact
 from harness.errors import Fault, UserError
 from harness.launch.gpus import asked as share
 from harness.launch.gpus import at_once as gpus_at_once
 from harness.launch.gpus import check_here
 from harness.launch.gpus import here as gpus_here
-from harness.objects import Place, on_disk
 from harness.pack.gains import gain
 from harness.pack.plan import asked, plan
 from harness.record import Record, reads
 from harness.search import early
+from harness.storage.compact import AT_ONCE, batched, compact
+from harness.storage.objects import Place, on_disk
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.launch.display import TrialProgress
     from harness.spec import Benchmark
     from harness.stop import Stop
-    from harness.store import Store
+    from harness.storage.store import Store
     from harness.trial import Trial
 
 Where = Literal["tune", "inline", "cluster"]
@@ -67,7 +67,7 @@ def run(
     share(gpus, most)
     from harness.launch import lineage, train
     from harness.launch.base import Target, mirror
-    from harness.upload import Uploader
+    from harness.tracking.upload import Uploader
 
     machine.check_installation()
     _check(benchmark, on)
@@ -211,7 +211,7 @@ def _packed(trials: Sequence[Trial], most: int | None, side: int, gpu: bool, con
 def _tidy(store: Store, stored: set[str]) -> None:
     """Remove the checkpoints of trials that have their record: a kill between the two left them."""
     for trial_id in store.checkpointed() & stored:
-        from harness.checkpoint import Checkpoints
+        from harness.training.checkpoint import Checkpoints
 
         Checkpoints(store.checkpoint_folder(trial_id), trial_id).remove()
 

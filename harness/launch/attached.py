@@ -16,13 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from harness import files, machine
+from harness import machine
 from harness.errors import Fault, UserError
 from harness.launch.gpus import OPTION, WITHOUT, blind
 from harness.launch.head import watched
 from harness.launch.scale_up import WAIT_OPTION
-from harness.objects import ObjectError, Place, place
 from harness.stop import Stop
+from harness.storage import files
+from harness.storage.objects import ObjectError, Place, place
 
 ANSWER = 120.0
 """Seconds in which a node must tell of itself; it starts a process and imports the package for that."""

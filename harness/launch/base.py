@@ -15,18 +15,18 @@ from harness.errors import Fault, Paused, Stopped, UserError
 from harness.launch import gpus
 from harness.launch.lean import lean
 from harness.launch.target import Target
-from harness.objects import on_disk
 from harness.record import Record
 from harness.search import Study, whole_id
 from harness.spent import CLOCK
-from harness.store import Store
+from harness.storage.objects import on_disk
+from harness.storage.store import Store
 from harness.trial import Trial
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.keeper import Keeper
-    from harness.workers import Workers
+    from harness.training.keeper import Keeper
+    from harness.training.workers import Workers
 
 
 class Display(Protocol):
@@ -114,9 +114,9 @@ def train_and_store(
     with CLOCK.on("imports"):
         _load_wandb(target)
         with lean():
-            from harness import limits
             from harness.engine import run_trial
-            from harness.workers import Workers
+            from harness.training import limits
+            from harness.training.workers import Workers
 
     workers = workers or Workers(device=gpus.device(target.gpus))
     if workers.rank:
@@ -152,9 +152,9 @@ def _run_pack(trials: Sequence[Trial], target: Target, store: Store) -> None:
     with CLOCK.on("imports"):
         _load_wandb(target)
         with lean():
-            from harness import limits
             from harness.pack.run import run_pack
-            from harness.workers import Workers
+            from harness.training import limits
+            from harness.training.workers import Workers
 
     def finished(trial: Trial, record: Record, trained: bytes) -> None:
         if target.weights and trained:
@@ -183,8 +183,8 @@ def check_shared(target: Target) -> None:
 
 
 def _keeper(trial: Trial, target: Target, made: Callable[..., Keeper] | None = None) -> Keeper:
-    from harness.checkpoint import Checkpoints
-    from harness.keeper import EVERY, Keeper
+    from harness.training.checkpoint import Checkpoints
+    from harness.training.keeper import EVERY, Keeper
 
     checkpoints = Checkpoints(target.store().checkpoint_folder(trial.id), trial.id)
     every = EVERY if target.checkpoint_seconds is None else target.checkpoint_seconds
@@ -194,7 +194,7 @@ def _keeper(trial: Trial, target: Target, made: Callable[..., Keeper] | None = N
 def _store(record: Record, target: Target, store: Store) -> Record:
     """Write a record; its checkpoint has done its service. What is stored is what counts, and what a W&B run is bound
     to."""
-    from harness.checkpoint import Checkpoints
+    from harness.training.checkpoint import Checkpoints
 
     with CLOCK.on("store"):
         share = gpus.each(target.gpus, json.loads(record.trial).get("workers", 1))
@@ -223,11 +223,11 @@ def mirror(records: Iterable[Record], folder: Path, say: Callable[[str], object]
     faults: list[tuple[Record, Exception]] = []
     count = itertools.count()
     with CLOCK.on("log"):
-        from harness import tracking
+        from harness.tracking import runs
 
-        for record in tracking.missing((record for record, _ in zip(records, count, strict=False)), folder):
+        for record in runs.missing((record for record, _ in zip(records, count, strict=False)), folder):
             try:
-                tracking.publish(record, folder)
+                runs.publish(record, folder)
             except Exception as error:  # any fault of a third party's tool, none of which may lose a trial
                 faults.append((record, error))
     if faults and say:

@@ -32,8 +32,8 @@ def account_for_the_dead(
 
 def account_for(asked: Asked, target: Target, display: Display, why: str = SILENT, traceback: str = "") -> None:
     """Store that one's failed record."""
-    from harness.checkpoint import Checkpoints
     from harness.engine import blank
+    from harness.training.checkpoint import Checkpoints
 
     trial, store = asked.trial, target.store()
     record = blank(trial, target.benchmark).replace(machine="", git_commit="", fingerprint=target.fingerprint)

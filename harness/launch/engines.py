@@ -116,8 +116,8 @@ def execute(told: dict[str, Any], target: Target, folder: str) -> list[Record]:
         target = replace(target, notes={trials[0].id: told["note"]})
     if told["guide"] == "asha":
         with lean():
-            from harness.guided import Guided
             from harness.launch.halving import reporter
+            from harness.training.guided import Guided
 
         return [base.execute(trials[0], target, partial(Guided, reporter(trials[0], target, Path(folder))))]
     if told["guide"] == "population":

@@ -14,17 +14,17 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from harness import files
-from harness.checkpoint import Checkpoints
 from harness.engine import blank
-from harness.guided import Guided
 from harness.launch.base import Target
 from harness.launch.gpus import device
-from harness.rows import decode, encode, records_of
 from harness.search import Study, early
-from harness.store import Store
+from harness.storage import files
+from harness.storage.rows import decode, encode, records_of
+from harness.storage.store import Store
+from harness.training.checkpoint import Checkpoints
+from harness.training.guided import Guided
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 METRIC, TIME = "valid", "evaluation"
 

@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness import files
 from harness.launch.engines import notes_of
 from harness.launch.target import Target
 from harness.record import Record
-from harness.sealed import seal
 from harness.search import Study
+from harness.storage import files
+from harness.storage.sealed import seal
 from harness.trial import Trial
 
 if TYPE_CHECKING:
-    from harness.guided import Beginning
+    from harness.training.guided import Beginning
 
 SUFFIX = ".population"
 KEPT = 2  # exchanges of which states are kept: where all stand, and where some have not yet come from

@@ -24,12 +24,12 @@ from ray.tune.experiment import Trial as Run
 from ray.tune.schedulers import FIFOScheduler, PopulationBasedTraining, TrialScheduler
 
 from harness.errors import Stopped
-from harness.guided import Beginning, Guided, Member
 from harness.launch import base
 from harness.launch.base import Target
 from harness.launch.lineage import Lineage
 from harness.record import Record
 from harness.search import Choice, Range, Study, member_id
+from harness.training.guided import Beginning, Guided, Member
 from harness.trial import CHANGEABLE, Trial
 
 METRIC, TIME = "valid", "evaluation"

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from harness import files
+from harness.storage import files
 
 PREFIX, OWNER, USERS = "harness-", "owner", "users"
 """How names of the folders begin, and the locks in each: of the command that made it, and of the workers of its trials,

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness import machine
-from harness.objects import Place, place
 from harness.record import Record
 from harness.search import early
 from harness.stop import Stop
-from harness.store import Store
+from harness.storage.objects import Place, place
+from harness.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import torch.distributed as dist
 from harness.errors import Paused
 from harness.launch import scratch
 from harness.launch.base import Target, check_shared, mirror, train_and_store
-from harness.objects import on_disk
+from harness.storage.objects import on_disk
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 TURN = 5.0
 """Seconds that the first worker waits for a claim before it tells the others that it still waits: they are not to think

@@ -18,15 +18,15 @@ from itertools import chain, cycle, repeat
 import torch
 from torch import Tensor
 
-from harness.controlled import controlled
 from harness.data.batches import Batch
 from harness.engine import begin
 from harness.models.base import Windows
-from harness.module import RecurrentModule
 from harness.pack.captured import CAPTURED, Captured, Graphs, how
 from harness.pack.stacked import Stacked
+from harness.training.controlled import controlled
+from harness.training.module import RecurrentModule
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 ROUNDS, SECONDS = 12, 1.0
 """At most so many rounds of a measurement, and no new one after so long."""

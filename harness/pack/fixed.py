@@ -22,9 +22,9 @@ from harness.data.batches import Batch
 from harness.models.base import Windows
 from harness.models.clipping import Clipped
 from harness.models.stack import StackState
-from harness.module import EXPLOSION
 from harness.pack.clipping import clipped
 from harness.pack.stacked import Gradient, Stacked
+from harness.training.module import EXPLOSION
 
 LEAST = 1e-6
 """A first loss counts as at least so large (RecurrentModule.wrong)."""

@@ -9,9 +9,10 @@ import math
 import statistics
 from contextlib import suppress
 
-from harness import __version__, files, machine
+from harness import __version__, machine
 from harness.data.sources import cache_folder
 from harness.pack.plan import shape_of
+from harness.storage import files
 from harness.trial import Trial
 
 PROGRAM = 2

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from harness.data.batches import Batch
 from harness.errors import out_of_memory
-from harness.keeper import Keeper
 from harness.models.base import Windows
 from harness.models.clipping import Clipped
-from harness.module import RecurrentModule
 from harness.pack.captured import Captured, Graphs
 from harness.pack.dropping import drawing_from
 from harness.pack.plan import drops
 from harness.pack.stacked import Gradient, Stacked
 from harness.probes.panel import Panel
-from harness.snapshot import Course
+from harness.training.keeper import Keeper
+from harness.training.module import RecurrentModule
+from harness.training.snapshot import Course
 
 
 class Member(NamedTuple):

@@ -7,12 +7,9 @@ from typing import Any
 
 import torch
 
-from harness import efficiency
-from harness.controlled import controlled
 from harness.data.groups import Groups
 from harness.data.loaders import whole
 from harness.engine import Begun, begin, blank, closed, make_trainer, observed, train
-from harness.keeper import Keeper
 from harness.models import weights
 from harness.models.kernel import kernel_of
 from harness.pack.beside import Batches, Evaluations, Members
@@ -20,8 +17,11 @@ from harness.pack.captured import Graphs, graphs_of, how
 from harness.pack.dropping import drawing_from
 from harness.pack.module import Pack
 from harness.record import Record
+from harness.training import efficiency
+from harness.training.controlled import controlled
+from harness.training.keeper import Keeper
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 Finished = Callable[[Trial, Record, bytes], None]
 """Takes a trial's record and, of one that ended well, its trained weights as a file."""

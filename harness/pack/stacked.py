@@ -23,13 +23,13 @@ from harness.models.objectives import LOSSES, missing
 from harness.models.passes import Parts, at_once, by_window
 from harness.models.sequence import SequenceModel
 from harness.models.stack import StackState
-from harness.module import RecurrentModule
 from harness.pack import step
 from harness.pack.clipping import Clipper
 from harness.pack.dropping import Masks, undrawn
 from harness.pack.layers import PackedLayer, Weights, packed_model
 from harness.pack.merged import merged
 from harness.pack.plan import drops
+from harness.training.module import RecurrentModule
 
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "sgd": ()}
 

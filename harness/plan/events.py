@@ -2,7 +2,7 @@
 
 A discrete-event simulation: nothing waits, so that ten thousand trials on a thousand GPUs take a few seconds. The
 driver serves one trial at a time, as Tune's event loop does; a node that fails takes its gangs with it, and each goes
-on from its last checkpoint, as `harness/keeper.py` writes them.
+on from its last checkpoint, as `harness/training/keeper.py` writes them.
 """
 
 from __future__ import annotations

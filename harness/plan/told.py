@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.overview import aligned, duration
+from harness.cli.overview import aligned, duration
 from harness.plan.events import Farm
 from harness.plan.split import Measured, Option
 from harness.report.words import plural

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from harness.module import RecurrentModule
 from harness.probes.base import Probe
+from harness.training.module import RecurrentModule
 
 
 class Ledger:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 
-from harness.module import RecurrentModule
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 

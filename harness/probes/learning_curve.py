@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from harness.metrics import METRICS
-from harness.module import RecurrentModule
 from harness.probes.base import Probe, last_update
+from harness.training.module import RecurrentModule
 
 
 class LearningCurve(Probe):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from harness.module import RecurrentModule
+from harness.training.module import RecurrentModule
 
 EACH_UPDATE = ("on_train_batch_start", "on_train_batch_end")
 """Called by the module before and after every update: to Lightning, a batch is a group of updates."""

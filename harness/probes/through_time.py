@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from harness.module import RecurrentModule
 from harness.probes.base import Probe, last_update
 from harness.stability import decay
+from harness.training.module import RecurrentModule
 
 
 class ThroughTime(Probe):

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from harness.data.batches import Batch
 from harness.models.truncation import Bias, lengths_to_try, truncation_bias
-from harness.module import RecurrentModule
 from harness.probes.base import Probe
+from harness.training.module import RecurrentModule
 
 SEQUENCES = 8
 """Bound on one look at the end of training. Measured for H=64, T=64, one thread: 0.04 to 0.22 s, one or two layers."""

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import files
-from harness.objects import Place
 from harness.record import Record
+from harness.storage import files
+from harness.storage.objects import Place
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from harness.held import gathered
 from harness.record import RAW, Record, arrow_schema
 from harness.report.build import Report
 from harness.report.to_csv import numbers
 from harness.report.words import clean
+from harness.storage.held import gathered
 
 AT_ONCE = 2_000
 """Trials that are turned into columns at a time."""

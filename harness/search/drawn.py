@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness.config.wording import reason
 from harness.errors import Fault, UserError
 from harness.search import Search, Study
 from harness.trial import Trial
-from harness.wording import reason
 
 MOST_DRAWS = 200
 """Draws a try, after which a space is thought to have no other point."""

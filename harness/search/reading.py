@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field as Limits
 
+from harness.config.grid import SETTINGS, Grid, Key, Reader, fields
+from harness.config.wording import Field, shown
 from harness.errors import Fault, nearest
-from harness.grid import SETTINGS, Grid, Key, Reader, fields
 from harness.search import KINDS, Choice, Range, Search
 from harness.trial import CHANGEABLE, Trial
-from harness.wording import Field, shown
 
 MOST_TRIES = 10_000
 COMMON = ("kind", "tries", "space", "seed")

@@ -19,7 +19,7 @@ import pytest
 from namespaces import Network, Node, until
 
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 pytestmark = [
     pytest.mark.cluster,

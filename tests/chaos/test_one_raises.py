@@ -14,8 +14,8 @@ import torch.distributed as dist
 from together import Together
 
 from harness.launch import worker
-from harness.store import open_folder
-from harness.workers import Workers
+from harness.storage.store import open_folder
+from harness.training.workers import Workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 BENCHMARK = """
@@ -29,7 +29,8 @@ sweep:
 RUN = """
 import sys
 
-from harness import machine, spec, workers
+from harness import machine, spec
+from harness.training import workers
 from harness.launch import train, worker
 from harness.launch.base import Target
 

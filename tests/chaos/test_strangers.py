@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 import real_head
 
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 BENCHMARK = """

@@ -20,7 +20,7 @@ from together import without_ray
 
 from harness import spec
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 BENCHMARK = """

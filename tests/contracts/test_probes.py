@@ -9,12 +9,12 @@ import pytest
 import torch
 from stopping import At
 
-from harness.checkpoint import Checkpoints, packed, unpacked
 from harness.engine import run_trial
 from harness.errors import Paused
 from harness.probes import attach
 from harness.probes.base import Probe
 from harness.stop import Stop
+from harness.training.checkpoint import Checkpoints, packed, unpacked
 from harness.trial import Trial
 
 TRIAL = Trial(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.cli import main
-from harness.store import open_folder
+from harness.cli.main import main
+from harness.storage.store import open_folder
 
 TEXT = """\
 question: Is it refused?
@@ -119,7 +119,7 @@ def test_data_at_fault_fail_their_trial_alone_and_the_record_says_where(
     shutil.copytree(package, tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "harness" / "tasks" / "spoilt.py").write_text(TASK)
     (tmp_path / "x.yaml").write_text(SPOILT)
-    code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = ("run", "x.yaml", "--on", "inline", "--wandb", "off")
     process = run_python(code, *command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)})
     _, said = process.communicate(timeout=180)

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import machine, spec
-from harness.cli import main
+from harness.cli.main import main
+from harness.cli.resume import WAIT
 from harness.errors import UserError
-from harness.resume import WAIT
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 TEXT = """\
 question: Is bad input refused?
@@ -187,7 +187,7 @@ def test_an_unwritable_results_folder_is_refused_before_anything_runs(
 def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command with no file allowed to grow beyond `size` bytes, as on a disk that is full."""
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); "
-    code += "from harness.cli import main; sys.exit(main(sys.argv[2:]))"
+    code += "from harness.cli.main import main; sys.exit(main(sys.argv[2:]))"
     command = [sys.executable, "-B", "-c", code, str(size), *words]  # -B: no compiled file is cut short and kept
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 

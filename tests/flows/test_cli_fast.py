@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import cli, cost, machine, spec
+from harness import cost, machine, spec
+from harness.cli import main as cli
 from harness.record import Record
-from harness.store import Store
+from harness.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
@@ -53,9 +54,8 @@ def cpu_seconds(*words: str, cwd: Path = ROOT) -> float:
 
 @pytest.mark.parametrize("words", QUICK, ids=" ".join)
 def test_a_verb_that_only_looks_imports_nothing_heavy(words: list[str]) -> None:
-    code = (
-        f"import sys; from harness.cli import main; main({words!r}); print(sorted({set(HEAVY)!r} & set(sys.modules)))"
-    )
+    code = f"import sys; from harness.cli.main import main; main({words!r})"
+    code += f"; print(sorted({set(HEAVY)!r} & set(sys.modules)))"
     assert python("-c", code).stdout.splitlines()[-1] == "[]"
 
 
@@ -66,7 +66,7 @@ def test_a_verb_that_only_looks_answers_in_half_a_second(words: list[str]) -> No
 
 def test_ctrl_c_while_it_imports_is_a_stop() -> None:
     code = "import sys, harness.__main__ as command\n"
-    code += "class Hit:\n def find_spec(self, name, *_):\n  if name == 'harness.cli': raise KeyboardInterrupt\n"
+    code += "class Hit:\n def find_spec(self, name, *_):\n  if name == 'harness.cli.main': raise KeyboardInterrupt\n"
     code += "sys.meta_path.insert(0, Hit()); sys.exit(command.main())"
     done = python("-c", code)
     assert (done.returncode, done.stdout, done.stderr) == (75, "", "error: stopped\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_cli_fast import HEAVY, cpu_seconds
 
-from harness.cli import main
+from harness.cli.main import main
 from harness.registry import build
 
 ABSENT = """\
@@ -82,7 +82,7 @@ def test_data_are_prepared_once_and_then_shown_in_half_a_second(own: Path, capsy
     assert main(["show", "x.yaml"]) == 0
     first = capsys.readouterr()
     assert first.err == "preparing the data of autocomplete, once\n" and "18 trials" in first.out
-    code = "import sys; from harness.cli import main; main(['show', 'x.yaml'])"
+    code = "import sys; from harness.cli.main import main; main(['show', 'x.yaml'])"
     code += f"; print(sorted({set(HEAVY)!r} & set(sys.modules)))"
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert (again.stdout, again.stderr) == (first.out + "[]\n", "")
@@ -115,7 +115,7 @@ def test_a_full_disk_and_a_kill_while_preparing_leave_nothing(own: Path, run_pyt
     code = """
         import resource, sys
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-        from harness.cli import main
+        from harness.cli.main import main
         sys.exit(main(["show", "x.yaml"]))
     """
     process = run_python(code)
@@ -125,7 +125,7 @@ def test_a_full_disk_and_a_kill_while_preparing_leave_nothing(own: Path, run_pyt
     hanging = """
         import json, time
         json.dump = lambda *_: time.sleep(60)
-        from harness.cli import main
+        from harness.cli.main import main
         main(["show", "x.yaml"])
     """
     process = run_python(hanging)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cli import main
+from harness.cli.main import main
 
 ROWS = 400
 YAML = """question: What is the temperature of the next three hours?

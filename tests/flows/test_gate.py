@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from report_records import grid, record
 
-from harness import against, cli
-from harness.sides import ROOT, Broken, Tree, started
-from harness.store import Store
+from harness.cli import main as cli
+from harness.compare import against
+from harness.compare.sides import ROOT, Broken, Tree, started
+from harness.storage.store import Store
 
 TINY = """\
 question: Is it slower?

@@ -11,8 +11,8 @@ import s3_server
 from together import without_ray
 
 from harness import spec
-from harness.objects import place
-from harness.store import open_folder
+from harness.storage.objects import place
+from harness.storage.store import open_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 BENCHMARK = """

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import s3_server
 
-from harness.objects import place
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.objects import place
+from harness.storage.store import open_folder
 
 pytestmark = pytest.mark.slow  # a claim of a killed process lapses after 20 seconds
 BENCHMARK = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
-from harness.store import open_folder
+from harness.cli.main import main
+from harness.storage.store import open_folder
 
 TEXT = """\
 question: Is it learnt from a user's own file?

@@ -12,15 +12,16 @@ import pytest
 import yaml
 from packs import ADDING, DIGITS, STREAM, differences, packed, same_as_alone, trials
 
-from harness import machine, spec, store
-from harness.checkpoint import Checkpoints
+from harness import machine, spec
 from harness.engine import run_trial
 from harness.errors import Paused
-from harness.keeper import Keeper
 from harness.launch.base import Target, execute_pack
 from harness.pack.run import run_pack
 from harness.record import Record
 from harness.stop import Stop
+from harness.storage import store
+from harness.training.checkpoint import Checkpoints
+from harness.training.keeper import Keeper
 from harness.trial import Trial
 
 CELLS = ["elman", "gru", "lstm"]
@@ -163,7 +164,7 @@ def benchmark(folder: Path, **changes: Any) -> Path:
 
 def ran(run_python: Any, file: Path, results: Path, *more: str) -> tuple[int, str]:
     """Run the command in this process's place; return its exit code and output."""
-    code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
     given = ["run", str(file), "--results", str(results), "--on", "inline", "--wandb", "off", *more]
     child = run_python(code, *given)
     out, err = child.communicate(timeout=280)
@@ -190,7 +191,7 @@ def test_packing_changes_neither_which_trials_there_are_nor_their_records(run_py
 def test_a_pack_that_is_killed_goes_on(run_python, tmp_path):
     """By kill -9, at any moment; every trial comes to what it comes to when nobody kills it."""
     file, results = benchmark(tmp_path, evaluations=2, examples=16 * 1_500), tmp_path / "results"
-    code = "import sys; from harness.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
     given = ["run", str(file), "--results", str(results), "--on", "inline", "--wandb", "off", "--pack", "8"]
     child = run_python(code, *given, "--checkpoint-seconds", "0")
     deadline = time.monotonic() + 120

@@ -10,9 +10,9 @@ from packs import ADDING, DIGITS, STREAM, differences, packed, same_as_alone, tr
 from test_pack import paused
 
 from harness.engine import run_trial
-from harness.keeper import Keeper
 from harness.pack.dropping import Masks, drawing_from, undrawn
 from harness.pack.plan import alone
+from harness.training.keeper import Keeper
 from harness.trial import Trial
 
 DROPS: dict[str, Any] = {"dropout": 0.2, "input_dropout": 0.1, "output_dropout": 0.3, "layers": 2}

@@ -14,7 +14,7 @@ import pytest
 from packs import differences
 
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 BENCHMARK = """
 question: Do packs hold on Ray?

@@ -26,7 +26,7 @@ sweep:
 """
 ONCE = """
 import json, sys
-from harness import cli
+from harness.cli import main as cli
 from harness.plan import build
 
 measure, known = build.measure, []

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 pytestmark = pytest.mark.cluster
 BENCHMARK = """

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from stopping import At, InEvaluation, same, stopped, whole
 
-from harness.checkpoint import Checkpoints
 from harness.engine import run_trial
 from harness.errors import Paused
-from harness.keeper import Keeper
 from harness.record import Record
 from harness.stop import Stop
+from harness.training.checkpoint import Checkpoints
+from harness.training.keeper import Keeper
 from harness.trial import Trial
 
 BASE: dict[str, Any] = {"hidden_size": 6, "learning_rate": 0.01, "clip_norm": 0.5, "probe_every": 3, "evaluations": 3}

@@ -17,7 +17,7 @@ from wandb_file import read as read_wandb
 
 from harness import spent
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 BENCHMARK = """
 question: Does the main job hold?

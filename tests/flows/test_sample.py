@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness import cli, registry
+from harness import registry
+from harness.cli import main as cli
 from harness.engine import run_trial
 from harness.metrics import METRICS
 from harness.record import Record
-from harness.store import Store
+from harness.storage.store import Store
 from harness.trial import Trial
 
 TASKS = registry.members("harness.tasks")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.cli import main
+from harness.cli.main import main
 
 RATE = 8_000
 COLOURS = {"red": (220, 30, 30), "blue": (0, 90, 255), "green": (20, 150, 50)}

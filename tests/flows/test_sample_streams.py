@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from harness.cli import main
+from harness.cli.main import main
 from harness.data.read_rolls import heard, rolls_of, spelt, write_midi
 
 SCALE = "C4+E4 D4+F4 E4+G4 F4+A4"

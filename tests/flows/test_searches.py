@@ -13,7 +13,7 @@ import pytest
 
 from harness.engine import run_trial
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.store import open_folder
 from harness.trial import Trial
 
 pytestmark = pytest.mark.slow

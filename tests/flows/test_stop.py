@@ -18,7 +18,7 @@ import pytest
 from wandb_file import read as read_wandb
 
 from harness.record import Record
-from harness.store import open_folder
+from harness.storage.store import open_folder
 
 BENCHMARK = """
 question: Does a trial go on?
@@ -37,7 +37,7 @@ IMPATIENT = """
 import sys
 from harness.launch import pulse
 pulse.SILENCE = float(sys.argv[1])
-from harness.cli import main
+from harness.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 SILENCE = 15

@@ -16,9 +16,9 @@ from report_records import grid, record
 from wandb_file import payloads, read
 from wandb_server import Server, serving
 
-from harness import tracking, upload
-from harness.cli import main
-from harness.store import Store, open_folder
+from harness.cli.main import main
+from harness.storage.store import Store, open_folder
+from harness.tracking import runs, upload
 
 BENCHMARK = """
 question: Does zq7canary4d1e8b stay here?
@@ -52,7 +52,7 @@ def ours(row: dict) -> dict:
 
 def same_as_offline(server: Server, folder: Path) -> None:
     """What the server was told is what the files on this machine hold, each step once and in order."""
-    found = tracking.runs(folder)
+    found = runs.written(folder)
     assert sorted(server.lines) == sorted(found) and len(found) > 0
     for run_id, (place,) in found.items():
         told, held = server.lines[run_id], read(next(place.glob("*.wandb")))
@@ -102,7 +102,7 @@ def test_a_benchmark_online_ends_with_every_run_there(
         assert "W&B: 2 runs uploaded" in told.out and "warning" not in told.out + told.err
         same_as_offline(server, Path("results/tiny"))
         for made in open_folder(Path("results/tiny")):
-            summary = server.summaries[tracking.run_id(made)]
+            summary = server.summaries[runs.run_id(made)]
             assert summary["accuracy"] == pytest.approx(made.score, nan_ok=True)
             assert summary["gradient_norm_median"] == pytest.approx(made.gradient_norm_median)
         asked = len(server.asked)
@@ -153,17 +153,17 @@ def test_whatever_is_wrong_training_goes_on_and_one_warning_is_said(
         monkeypatch.setenv("WANDB_BASE_URL", url)
         begin = time.monotonic()
         with upload.Uploader(folder, said.append):
-            tracking.publish(made[0], folder)
+            runs.publish(made[0], folder)
             longest, last = 0.0, time.monotonic()
             while time.monotonic() < begin + 6:  # a loop of small updates
                 sum(math.sqrt(i) for i in range(1_000))
                 longest, last = max(longest, time.monotonic() - last), time.monotonic()
-            tracking.publish(made[1], folder)
+            runs.publish(made[1], folder)
         assert time.monotonic() - begin < 6 + upload.FIRST + 2 * upload.EACH
     assert longest < 5  # seconds of one update; a hanging server holds its client for longer
     assert len(said) == 1 and said[0].startswith("warning: W&B has not got 2 of 2 runs"), said
     assert "harness wandb sync" in said[0] and KEY not in said[0]
-    assert len(tracking.runs(folder)) == 2 and not tracking.missing(made, folder)
+    assert len(runs.written(folder)) == 2 and not runs.missing(made, folder)
 
 
 def test_sync_that_fails_says_why_once_and_what_to_type(
@@ -182,7 +182,7 @@ def test_sync_that_fails_says_why_once_and_what_to_type(
 @pytest.mark.parametrize("how", ["an exception", "a request"])
 def test_a_run_asked_to_stop_does_not_wait_for_wandb(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = stored(tmp_path)
-    tracking.publish(open_folder(folder)[0], folder)
+    runs.publish(open_folder(folder)[0], folder)
     monkeypatch.setattr(upload, "INTERVAL", 0.05)
     said: list[str] = []
     with serving("hang") as server:

@@ -12,16 +12,16 @@ import torch
 from test_resume import BASE, TRIALS, stops
 from together import Together
 
-from harness.checkpoint import Checkpoints
 from harness.data.batches import Batch
 from harness.data.parts import Parts
 from harness.engine import run_trial
 from harness.errors import Paused
-from harness.keeper import Keeper
 from harness.record import Record
 from harness.stop import Stop
+from harness.training.checkpoint import Checkpoints
+from harness.training.keeper import Keeper
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 Ended = tuple[Record, list[bytes]]
 

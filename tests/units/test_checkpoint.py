@@ -14,9 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import checkpoint
-from harness.checkpoint import KEPT, MANIFEST, Checkpoints, packed, unpacked
 from harness.errors import Stopped
+from harness.training import checkpoint
+from harness.training.checkpoint import KEPT, MANIFEST, Checkpoints, packed, unpacked
 
 ID, BOUND = "0123456789abcdef", {"data": "d", "torch": "2"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness import spec
 from harness.claims import Compare, Linear
-from harness.cli import main
+from harness.cli.main import main
 from harness.errors import UserError
 
 TEXT = """\

@@ -11,12 +11,12 @@ from report_records import grid, realistic, record
 from wandb_server import serving
 
 from harness import dashboards, redact
-from harness.cli import main
+from harness.cli.main import main
 from harness.dashboards import charts, views
 from harness.errors import UserError
 from harness.metrics import CURVES, METRICS
-from harness.store import Store
-from harness.tracking import config, history, summary
+from harness.storage.store import Store
+from harness.tracking.runs import config, history, summary
 from harness.trial import Trial
 
 pytest.importorskip("wandb_workspaces", reason="the extra `dashboards` is not installed")

@@ -12,9 +12,9 @@ from harness.data.batches import Batch
 from harness.engine import run_trial
 from harness.models.lyapunov import spectrum
 from harness.models.truncation import lengths_to_try, truncation_bias
-from harness.module import RecurrentModule
 from harness.probes.lyapunov import Lyapunov
 from harness.probes.truncation import Truncation
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 REVERSAL = {"name": "reversal", "length": 24, "shortest": 18}

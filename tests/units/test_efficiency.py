@@ -11,15 +11,17 @@ from report_records import DIGITS, LIMITS, realistic, record, rows_of, told
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness import cost, files, limits, machine, spec
+from harness import cost, machine, spec
 from harness.engine import run_trial
 from harness.errors import UserError
 from harness.models.build import build_model
 from harness.record import TIMED
 from harness.report.build import build
 from harness.report.efficiency import FLOORS, against, ceiling
+from harness.storage import files
+from harness.training import limits
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 TOKENS = {"name": "delayed-recall", "delay": 20}
 
@@ -139,7 +141,7 @@ def test_a_gpu_has_its_own_limits_and_its_records_have_floors(precision: str) ->
 MEASURE = """
     import json, sys
     from dataclasses import asdict
-    from harness import limits
+    from harness.training import limits
     limits.prepare(1, "float32", {folder!r})
     print(json.dumps(asdict(limits.known(1, "float32"))))
 """
@@ -189,7 +191,7 @@ def test_a_record_says_what_binds_and_how_near_it_came(cell: str) -> None:
 def test_memory_is_counted_from_where_a_trial_begins(run_python) -> None:
     code = """
         from pathlib import Path
-        from harness.efficiency import Memory
+        from harness.training.efficiency import Memory
         first = Memory()
         block = bytearray(b"x") * (300 << 20)
         peak = first.peak()

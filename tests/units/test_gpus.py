@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from harness import machine
-from harness.controlled import controlled
 from harness.engine import blank
 from harness.errors import UserError
 from harness.jobs import cluster
@@ -16,6 +15,7 @@ from harness.jobs.submit import fits
 from harness.launch import attached, gpus, scale_up
 from harness.launch.target import Target
 from harness.plan import build
+from harness.training.controlled import controlled
 from harness.trial import Trial
 
 TRIAL = Trial(task={"name": "adding", "length": 8}, cell={"name": "gru"}, examples=100)

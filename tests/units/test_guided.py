@@ -7,7 +7,7 @@ from stopping import same, stopped, whole
 
 from harness.engine import run_trial
 from harness.errors import UserError
-from harness.guided import Beginning, Guided, Member
+from harness.training.guided import Beginning, Guided, Member
 from harness.trial import Trial
 
 TRIAL = Trial(

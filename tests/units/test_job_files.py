@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, machine, spec
+from harness import machine, spec
+from harness.cli import main as cli
 from harness.errors import UserError
 from harness.jobs import client, cluster, doctor, upload
 from harness.launch import attached
 from harness.launch.base import Target, execute
-from harness.store import Store
+from harness.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 SERIES = """

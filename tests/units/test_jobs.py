@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ray_head import Head, serving
 
-from harness import cli
+from harness.cli import main as cli
 from harness.errors import UserError
 from harness.jobs import client, cluster, follow
 from harness.jobs.client import Job, Unreachable
@@ -69,7 +69,7 @@ def test_submit_sends_the_allowed_files_and_says_the_plain_command(place, head, 
     assert asked["metadata"]["benchmark"] == "go"
     files = head.uploaded()
     assert files["benchmarks/go.yaml"].decode() == BENCHMARK
-    assert {"harness/cli.py", "harness/COMMIT", "harness/data/sets/ptb.yaml"} <= files.keys()
+    assert {"harness/cli/main.py", "harness/COMMIT", "harness/data/sets/ptb.yaml"} <= files.keys()
     assert not [name for name in files if not name.startswith(("harness/", "benchmarks/go.yaml"))]
     assert "upload: " in out and " KiB" in out
     assert f"ray job submit --address {head.url} --submission-id {job} --working-dir" in out
@@ -157,7 +157,7 @@ def test_who_stops_following_is_told_that_the_job_goes_on(place, head, run_pytho
     code = """
         import signal, sys
         signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
-        from harness import cli
+        from harness.cli import main as cli
         sys.exit(cli.main(["logs", "go-1", "--on", "here.yaml", "--follow"]))
     """
     process = run_python(code)
@@ -209,7 +209,7 @@ def test_stop_waits_for_the_end_and_resume_goes_on(place, head, capsys):
 
 
 def test_a_job_that_cannot_be_stopped_is_said_to_go_on(place, head, capsys, monkeypatch):
-    monkeypatch.setattr("harness.cli_jobs.STOPPING", 0.1)
+    monkeypatch.setattr("harness.cli.jobs.STOPPING", 0.1)
     head.add("go-1", "PENDING")
     head.stops = False
     assert harness("stop", "go-1", "--on", "here.yaml") == 4
@@ -305,7 +305,7 @@ def test_the_missing_extra_is_named(place, run_python):
     code = """
         import sys
         sys.modules["ray.job_submission"] = None
-        from harness import cli
+        from harness.cli import main as cli
         sys.exit(cli.main(["submit", "benchmarks/go.yaml", "--on", "here.yaml"]))
     """
     process = run_python(code)
@@ -314,7 +314,7 @@ def test_the_missing_extra_is_named(place, run_python):
 
 
 def test_fetch_brings_whole_records_home_once(place, head, capsys, make_record):
-    from harness.store import Store
+    from harness.storage.store import Store
 
     submitted(capsys)
     there = Store(place / "shared", "go", "box-1c-00000000")
@@ -333,7 +333,7 @@ def test_fetch_brings_whole_records_home_once(place, head, capsys, make_record):
 
 
 def test_fetch_by_the_command_that_the_cluster_names(place, head, capsys, make_record):
-    from harness.store import Store
+    from harness.storage.store import Store
 
     Store(place / "shared", "go", "box-1c-00000000").write(make_record(benchmark="go"))
     with (place / "here.yaml").open("a") as file:

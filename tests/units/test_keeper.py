@@ -14,13 +14,14 @@ import pytest
 from stopping import same, whole
 
 import harness
-from harness import files, keeper
-from harness.checkpoint import Checkpoints
 from harness.engine import run_trial
 from harness.errors import Paused
-from harness.keeper import Keeper
 from harness.launch.base import Target, execute
 from harness.stop import Stop
+from harness.storage import files
+from harness.training import keeper
+from harness.training.checkpoint import Checkpoints
+from harness.training.keeper import Keeper
 from harness.trial import Trial
 
 TRIAL = Trial(

@@ -35,7 +35,7 @@ def test_trainers_look_for_plugins_of_every_package_once(monkeypatch: pytest.Mon
     import pytorch_lightning as pl
     from lightning_fabric.utilities import registry
 
-    import harness.controlled  # noqa: F401
+    import harness.training.controlled  # noqa: F401
 
     asked = []
     there = metadata.distributions

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.guided import Beginning
 from harness.launch.lineage import KEPT, Exchange, Lineage
 from harness.launch.target import Target
+from harness.training.guided import Beginning
 from harness.trial import Trial
 
 TRIAL = Trial(task={"name": "digits"}, cell={"name": "gru"}, examples=100)

@@ -21,9 +21,9 @@ from harness.data.batches import Batch, EvalBatches, TrainBatches
 from harness.data.passes import Passes
 from harness.engine import run_trial
 from harness.metrics import METRICS
-from harness.module import EXPLOSION, RecurrentModule
 from harness.record import Record
 from harness.tasks.base import Examples
+from harness.training.module import EXPLOSION, RecurrentModule
 from harness.trial import CLIPPING, Trial
 
 DIGITS = {"name": "digits", "steps": 8}

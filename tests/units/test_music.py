@@ -13,15 +13,15 @@ import torch
 from pydantic import ValidationError
 from scipy.io import loadmat
 
-from harness import samples
 from harness.data import sources
 from harness.data.read_rolls import KEYS, spelt
 from harness.engine import run_trial
 from harness.errors import UserError
 from harness.models import weights
-from harness.module import RecurrentModule
 from harness.tasks.base import SPLITS
 from harness.tasks.music import Music
+from harness.training import samples
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 real = pytest.mark.data

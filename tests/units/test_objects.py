@@ -13,13 +13,14 @@ import pytest
 import s3_server
 import torch
 
-from harness import cli, files, lease, objects
-from harness.checkpoint import Checkpoints
+from harness.cli import main as cli
 from harness.errors import DamagedStore, Stopped, UserError
 from harness.launch import attached
-from harness.objects import ObjectPath, place
 from harness.stop import Stop
-from harness.store import Store, find, open_folder
+from harness.storage import files, lease, objects
+from harness.storage.objects import ObjectPath, place
+from harness.storage.store import Store, find, open_folder
+from harness.training.checkpoint import Checkpoints
 
 ID = "0123456789abcdef"
 
@@ -194,7 +195,7 @@ def test_who_waits_is_told_by_whom_and_gives_up_in_time(root, hurried):
 
 def test_a_claim_of_a_killed_process_lapses(root, hurried):
     claim = root / ".locks" / ID
-    code = "import sys, time; from harness import files; from harness.objects import place\n"
+    code = "import sys, time; from harness import files; from harness.storage.objects import place\n"
     code += "files.acquire(place(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, str(claim)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from report_records import told
 
-from harness import segments
-from harness.compact import compact
 from harness.record import SCHEMA_VERSION, Record
-from harness.store import Store, open_folder, read_file
+from harness.storage import segments
+from harness.storage.compact import compact
+from harness.storage.store import Store, open_folder, read_file
 
 FIXTURES = sorted((Path(__file__).parents[1] / "fixtures" / "records").glob("schema-*/*.parquet"))
 """schema-VERSION-COMMIT/ID.parquet: `git archive COMMIT harness`, and its `store.encode`."""

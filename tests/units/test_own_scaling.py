@@ -11,11 +11,12 @@ import torch
 from report_records import ADDING, record, rows_of, told
 from together import Together
 
-from harness import machine, scaling
+from harness import machine
 from harness.engine import run_trial
 from harness.record import TIMED, Record
+from harness.training import scaling
+from harness.training.workers import Workers
 from harness.trial import Trial
-from harness.workers import Workers
 
 ASKED = {
     "task": {"name": "adding", "length": 24, "valid_examples": 50, "test_examples": 50}, "cell": {"name": "lstm"},

@@ -12,16 +12,16 @@ import torch
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
-from harness import samples
 from harness.data import read_idx, sources
 from harness.data.read_handwritten import handwritten
 from harness.data.read_images import own_pictures, pictures_of, write_grid
 from harness.engine import run_trial
 from harness.errors import UserError
 from harness.models import weights
-from harness.module import RecurrentModule
 from harness.tasks.base import SPLITS
 from harness.tasks.image_generation import START, ImageGeneration
+from harness.training import samples
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 ORDERS = ("rows", "pixels")

@@ -18,7 +18,7 @@ from harness.models.base import Windows
 from harness.models.kernel import kernel_of
 from harness.models.layer import Layer
 from harness.models.precision import MOST_SKIPS, PRODUCTS, Arithmetic
-from harness.module import RecurrentModule
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 CELLS = every_cell()

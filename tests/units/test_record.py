@@ -12,9 +12,9 @@ import pytest
 from report_records import grid
 from report_records import record as report_record
 
-from harness import rows
 from harness.metrics import METRICS
 from harness.record import TIMED, Record, arrow_schema
+from harness.storage import rows
 
 FIELDS = {field.name for field in dataclasses.fields(Record)}
 

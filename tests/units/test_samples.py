@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness import samples
 from harness.engine import run_trial
-from harness.module import RecurrentModule
 from harness.tasks.base import Examples
+from harness.training import samples
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 TASKS: dict[str, dict[str, Any]] = {

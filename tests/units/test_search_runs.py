@@ -21,7 +21,7 @@ from harness.report.build import build
 from harness.report.plot_tries import effort
 from harness.report.searched import searched
 from harness.search import early
-from harness.store import Store
+from harness.storage.store import Store
 
 TEXT = """\
 question: Which cell, each tuned as much as the other?

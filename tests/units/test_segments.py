@@ -8,12 +8,13 @@ import threading
 
 import pytest
 
-from harness import compact as compaction
-from harness import record, rows, sealed, segments, store
-from harness.compact import compact
+from harness import record
 from harness.errors import DamagedStore
 from harness.record import SCHEMA_VERSION
-from harness.store import Store, open_folder
+from harness.storage import compact as compaction
+from harness.storage import rows, sealed, segments, store
+from harness.storage.compact import compact
+from harness.storage.store import Store, open_folder
 
 IDS = [f"{i:016x}" for i in range(12)]
 
@@ -136,7 +137,7 @@ def test_who_finds_another_process_at_it_leaves_it_to_that_one(full, small, run_
         """
         import sys
         from pathlib import Path
-        from harness import files
+        from harness.storage import files
         held = files.acquire(Path(sys.argv[1]))
         print("held", flush=True)
         sys.stdin.readline()
@@ -153,15 +154,15 @@ def test_who_finds_another_process_at_it_leaves_it_to_that_one(full, small, run_
 def test_readers_see_every_record_once_while_two_compact_and_one_writes(full, small, run_python):
     code = """
         import sys
-        from harness.compact import compact
-        from harness.store import Store
+        from harness.storage.compact import compact
+        from harness.storage.store import Store
         while True:
             compact(Store(sys.argv[1], "quick", "fp"))
     """
     writer = """
         import sys
         from harness.record import Record
-        from harness.store import Store
+        from harness.storage.store import Store
         for i in range(12, 150):
             Store(sys.argv[1], "quick", "fp").write(Record(f"{i:016x}", "quick", "{}", "t", "c", i, "ok"))
         print("done", flush=True)
@@ -180,9 +181,10 @@ def test_readers_see_every_record_once_while_two_compact_and_one_writes(full, sm
 
 KILLED = """
     import os, signal, sys
-    from harness import compact as compaction, rows
+    from harness.storage import compact as compaction
+    from harness.storage import rows
     from harness.record import Record
-    from harness.store import Store
+    from harness.storage.store import Store
     compaction.AT_ONCE = 2
     records = [Record(f"{i:016x}", "quick", "{}", "", "", i, "ok", gradient_norms=[0.1] * i) for i in range(4)]
     def armed(real, left):

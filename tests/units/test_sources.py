@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from harness import cli
+from harness.cli import main as cli
 from harness.data import archives, fetch, sources
 from harness.errors import DamagedStore, Stopped, UserError
 

@@ -7,9 +7,11 @@ import time
 
 import pytest
 
-from harness import cli, spent, store
+from harness import spent
+from harness.cli import main as cli
 from harness.report import spending
 from harness.spent import Clock
+from harness.storage import store
 
 BENCHMARK = """
 question: Where does it go?

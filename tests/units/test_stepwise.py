@@ -17,7 +17,7 @@ from harness.models.base import Windows
 from harness.models.diagnose import first_non_finite
 from harness.models.objectives import mse
 from harness.models.sequence import SequenceModel
-from harness.module import Failure, RecurrentModule
+from harness.training.module import Failure, RecurrentModule
 
 STEPS, GROWS = 9, 1e60
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.record import Record, arrow_schema
-from harness.rows import decode, encode
-from harness.store import Store, open_folder
+from harness.storage.rows import decode, encode
+from harness.storage.store import Store, open_folder
 
 ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 
@@ -133,7 +133,7 @@ def test_two_processes_write_one_id_and_exactly_one_wins(results, run_python):
     code = """
         import sys, time
         from harness.record import Record
-        from harness.store import Store
+        from harness.storage.store import Store
         root, me, start = sys.argv[1], sys.argv[2], float(sys.argv[3])
         store = Store(root, "quick", "fp")
         won = []
@@ -194,7 +194,7 @@ def test_a_read_only_folder_is_the_users_fault(run_python):
     """In a process that is nobody, because root may write anywhere; so not below pytest's private folder."""
     code = """
         import os, sys
-        from harness.store import Store, UserError
+        from harness.storage.store import Store, UserError
         if os.getuid() == 0:
             os.setuid(65534)
         try:

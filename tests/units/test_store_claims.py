@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.errors import Stopped
-from harness.store import Store
+from harness.storage.store import Store
 
 ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 
@@ -22,7 +22,7 @@ def store(results):
 
 HOLD = """
     import sys, time
-    from harness.store import Store
+    from harness.storage.store import Store
     with Store(sys.argv[1], "quick", "fp").claim(sys.argv[2]) as stored:
         print(stored, flush=True)
         time.sleep(600)
@@ -85,7 +85,7 @@ def test_a_failure_inside_a_claim_passes_through_and_frees_it(store):
 RUN_EACH_ONCE = """
     import os, sys
     from harness.record import Record
-    from harness.store import Store
+    from harness.storage.store import Store
     store = Store(sys.argv[1], "quick", "fp")
     for i in range(60):
         with store.claim(f"{i:016x}") as stored:

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness import sealed
 from harness.errors import DamagedStore
 from harness.record import SCHEMA_VERSION
-from harness.rows import decode, encode
-from harness.store import Store, open_folder
+from harness.storage import sealed
+from harness.storage.rows import decode, encode
+from harness.storage.store import Store, open_folder
 
 ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 

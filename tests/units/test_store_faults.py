@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from harness import files
 from harness.errors import Stopped
-from harness.store import Store
+from harness.storage import files
+from harness.storage.store import Store
 
 ID, OTHER = "0123456789abcdef", "fedcba9876543210"
 CALLS = ("open", "write", "fsync", "close", "link", "mkdir")
@@ -112,7 +112,7 @@ FILL = """
     import os, resource, sys
     from harness.errors import Stopped
     from harness.record import Record
-    from harness.store import Store
+    from harness.storage.store import Store
     root, limit = sys.argv[1], int(sys.argv[2])
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -155,8 +155,8 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, run_python, how):
 KILLED_AT_CALL = """
     import os, signal, sys
     from harness.record import Record
-    from harness.rows import encode
-    from harness.store import Store
+    from harness.storage.rows import encode
+    from harness.storage.store import Store
     record = Record("0" * 16, "quick", "", "", "", 0, "ok", gradient_norms=[0.1] * 1000)
     encode(record)
     def armed(real, left):
@@ -195,7 +195,7 @@ def test_a_writer_killed_before_any_of_its_system_calls_leaves_all_or_nothing(tm
 WRITE_ON = """
     import sys
     from harness.record import Record
-    from harness.store import Store
+    from harness.storage.store import Store
     store, i = Store(sys.argv[1], "quick", "fp"), int(sys.argv[2])
     while True:
         i += 1

@@ -20,8 +20,8 @@ from harness.models.base import Windows
 from harness.models.objectives import cross_entropy
 from harness.models.scores import score
 from harness.models.sequence import SequenceModel
-from harness.module import RecurrentModule
 from harness.tasks.base import Examples
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 CELLS = every_cell()

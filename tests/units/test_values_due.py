@@ -12,8 +12,8 @@ from harness.data.batches import Batch
 from harness.data.control import shuffled
 from harness.models.objectives import mse
 from harness.models.scores import score
-from harness.module import RecurrentModule
 from harness.tasks.base import Examples
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 MAPPINGS = ("many-to-one", "many-to-many")

@@ -14,13 +14,15 @@ from report_records import grid, record
 from typer.testing import CliRunner
 from wandb_file import read
 
-from harness import cli, offline_run, redact, tracking, upload
+from harness import redact
+from harness.cli import main as cli
 from harness.launch.base import mirror
 from harness.metrics import CURVES, METRICS, valid
 from harness.record import Record
 from harness.report.build import build
 from harness.stats import median
-from harness.store import Store
+from harness.storage.store import Store
+from harness.tracking import offline_run, runs, upload
 
 
 def whole(trial_index: int = 0, **changes: object) -> Record:
@@ -35,13 +37,13 @@ def whole(trial_index: int = 0, **changes: object) -> Record:
 
 
 def run_of(made: Record, folder: Path) -> dict:
-    (run,) = tracking.runs(folder)[tracking.run_id(made)]
+    (run,) = runs.written(folder)[runs.run_id(made)]
     return read(next(run.glob("*.wandb")))
 
 
 def test_history_and_summary_are_the_records_and_named_by_one_vocabulary(tmp_path: Path) -> None:
     made = whole(also_names=["cross_entropy"], also_scores=[0.25])
-    tracking.publish(made, tmp_path)
+    runs.publish(made, tmp_path)
     run = run_of(made, tmp_path)
     columns: dict[str, list[float]] = defaultdict(list)
     for row in run["history"]:
@@ -52,7 +54,7 @@ def test_history_and_summary_are_the_records_and_named_by_one_vocabulary(tmp_pat
     assert columns[valid("accuracy")] == made.curve_valid_score
     assert columns["train_loss"] == made.curve_train_loss and columns["tokens"] == made.curve_tokens
     assert columns["lag"] == made.gradient_lags and columns["gradient_by_lag"] == made.gradient_by_lag
-    stride = math.ceil(made.updates / tracking.SHORT)
+    stride = math.ceil(made.updates / runs.SHORT)
     assert columns["gradient_norm"] == made.gradient_norms[::stride]
     assert columns["updates"] == [i + 1 for i in range(0, made.updates, stride)]
     plain = made.plain() | {"accuracy": made.score, "cross_entropy": 0.25}
@@ -70,7 +72,7 @@ def test_gradient_norms_are_a_tenth_of_the_updates_and_no_spike_is_missed(update
     norms = [1.0 + i % 3 for i in range(updates)]
     norms[2 * updates // 3], norms[updates // 5] = 50.0, math.nan
     made = whole().replace(gradient_norms=norms)
-    shown = {row["updates"]: row["gradient_norm"] for row in tracking.history(made) if "gradient_norm" in row}
+    shown = {row["updates"]: row["gradient_norm"] for row in runs.history(made) if "gradient_norm" in row}
     assert points - 1 <= len(shown) <= points and shown[2 * updates // 3 + 1] == 50.0
     assert all(norms[update - 1] == norm for update, norm in shown.items())
 
@@ -80,7 +82,7 @@ def test_a_row_of_the_table_is_the_median_of_its_runs_summaries() -> None:
     rows = [row for table in build("quick", "", records, None).machines for group in table.groups for row in group.rows]
     assert len(rows) > 10
     for row in rows:
-        told = [tracking.summary(made) for made in row.records]
+        told = [runs.summary(made) for made in row.records]
         for name in ("tokens_per_second", "gradient_norm_p99", "gradient_decay", "clipped_share", "seconds"):
             found = [one[name] for one in told if name in one]
             expected = row.over_seeds(name).center
@@ -95,7 +97,7 @@ def test_lost_trials_say_how_they_ended_and_have_no_score(tmp_path: Path) -> Non
     failed = whole(0, status="failed", reason=words, score=math.nan)
     diverged = whole(1, status="diverged", reason="loss nan at update 3", score=math.nan)
     for made, reason in ((failed, "RuntimeError"), (diverged, "loss nan at update 3")):
-        tracking.publish(made, tmp_path)
+        runs.publish(made, tmp_path)
         run = run_of(made, tmp_path)
         assert run["exit"] == 1 and run["tags"][0] == made.status and "accuracy" not in run["summary"]
         assert run["summary"]["reason"] == reason
@@ -104,8 +106,8 @@ def test_lost_trials_say_how_they_ended_and_have_no_score(tmp_path: Path) -> Non
 def test_a_run_is_copied_when_all_of_it_is_there(tmp_path: Path) -> None:
     """W&B's process writes on after `finish`: of no part of a run is it said that it has ended."""
     made = whole()
-    tracking.publish(made, tmp_path)
-    (run,) = tracking.runs(tmp_path)[tracking.run_id(made)]
+    runs.publish(made, tmp_path)
+    (run,) = runs.written(tmp_path)[runs.run_id(made)]
     data = next(run.glob("*.wandb")).read_bytes()
     assert offline_run.ended(data)
     assert not any(offline_run.ended(data[:n]) for n in [*range(0, len(data), 997), *range(len(data) - 99, len(data))])
@@ -117,19 +119,19 @@ def test_a_run_is_copied_when_all_of_it_is_there(tmp_path: Path) -> None:
 
 def test_a_record_of_an_older_schema_without_curves_has_its_run_too() -> None:
     bare = whole(curve_tokens=[], curve_train_loss=[], gradient_norms=[])
-    rows = tracking.history(bare)
+    rows = runs.history(bare)
     assert [row[valid("accuracy")] for row in rows if "examples" in row] == bare.curve_valid_score
 
 
 def test_a_run_is_written_once_and_anew_only_for_another_record(tmp_path: Path) -> None:
     made = whole()
-    tracking.publish(made, tmp_path)
+    runs.publish(made, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "wandb").rglob("*")}
-    tracking.publish(made, tmp_path)
+    runs.publish(made, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "wandb").rglob("*")} == before
     again = made.replace(seconds=made.seconds + 1)  # its record was lost, and the trial repeated
-    assert tracking.missing([made, again], tmp_path) == [again]
-    tracking.publish(again, tmp_path)
+    assert runs.missing([made, again], tmp_path) == [again]
+    runs.publish(again, tmp_path)
     run = run_of(again, tmp_path)  # one folder still, under the same id
     assert run["summary"]["seconds"] == again.seconds
     assert [row["_step"] for row in run["history"]] == list(range(len(run["history"])))
@@ -140,15 +142,15 @@ def test_a_run_of_the_first_layout_gives_way(tmp_path: Path) -> None:
     old = tmp_path / "wandb" / f"offline-run-20260101_000000-{made.trial_id}"
     old.mkdir(parents=True)
     assert upload.pending(tmp_path) == []  # it would be a second run of the same trial
-    tracking.publish(made, tmp_path)
-    assert list(tracking.runs(tmp_path)) == [tracking.run_id(made)] and len(upload.pending(tmp_path)) == 1
+    runs.publish(made, tmp_path)
+    assert list(runs.written(tmp_path)) == [runs.run_id(made)] and len(upload.pending(tmp_path)) == 1
 
 
 def test_one_trial_in_two_benchmarks_or_on_two_machines_is_two_runs() -> None:
     made = whole()
-    ids = {tracking.run_id(made.replace(**change)) for change in ({}, {"benchmark": "b"}, {"fingerprint": "f"})}
+    ids = {runs.run_id(made.replace(**change)) for change in ({}, {"benchmark": "b"}, {"fingerprint": "f"})}
     assert len(ids) == 3 and all(one.startswith(made.trial_id) for one in ids)
-    assert tracking.run_id(made.replace(seconds=1.0, started="later")) == tracking.run_id(made)
+    assert runs.run_id(made.replace(seconds=1.0, started="later")) == runs.run_id(made)
 
 
 def test_sync_rebuilds_from_the_records_and_a_second_time_does_nothing(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def test_sync_rebuilds_from_the_records_and_a_second_time_does_nothing(tmp_path:
     for expected in (2, 0):
         done = CliRunner().invoke(cli.app, ["wandb", "sync", str(tmp_path / "quick"), "--offline"])
         assert done.exit_code == 0 and f"2 records, {expected} runs rebuilt" in done.output, done.output
-    assert sorted(tracking.runs(tmp_path / "quick")) == sorted(map(tracking.run_id, made))
+    assert sorted(runs.written(tmp_path / "quick")) == sorted(map(runs.run_id, made))
 
 
 def test_sync_without_records_says_what_to_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +190,7 @@ def test_no_secret_reaches_a_file_of_wandb(tmp_path: Path, monkeypatch: pytest.M
     made = whole(traceback=f"File {CANARY}", samples=json.dumps([CANARY]), machine=json.dumps({"os": CANARY}))
     made = made.replace(trial=json.dumps(made.settings() | {"task": task}), benchmark=f"of-{CANARY}token")
     made = made.replace(status="failed", reason=f"OSError: {CANARY}")
-    tracking.publish(made, folder)
+    runs.publish(made, folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in files)
     for path in files:

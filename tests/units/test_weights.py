@@ -10,12 +10,13 @@ import pickle
 import pytest
 import torch
 
-from harness import engine, files
+from harness import engine
 from harness.errors import Stopped
 from harness.launch.base import Target, execute
 from harness.models import weights
-from harness.module import RecurrentModule
-from harness.store import Store, open_folder
+from harness.storage import files
+from harness.storage.store import Store, open_folder
+from harness.training.module import RecurrentModule
 from harness.trial import Trial
 
 ID = "0123456789abcdef"

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import yamlfile
+from harness.config import yamlfile
 from harness.errors import UserError
 
 

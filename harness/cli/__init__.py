@@ -1,0 +1,1 @@
+"""The command `harness`, a file for each group of its verbs; `main` is where it begins."""

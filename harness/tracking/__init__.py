@@ -1,0 +1,1 @@
+"""The mirror of records at Weights & Biases: runs written offline, and their upload."""

@@ -1,0 +1,1 @@
+"""How one trial trains: its Lightning module, its workers, its checkpoints, and what it observes of itself."""
