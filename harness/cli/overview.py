@@ -14,24 +14,13 @@ from harness.launch import names
 from harness.launch.base import Target
 from harness.match import Matched
 from harness.report.variants import flat, unused
-from harness.report.words import NONE, plural, setting_title, setting_value
+from harness.report.words import NONE, aligned, duration, plural, setting_title, setting_value
 from harness.spec import Benchmark
 from harness.storage.objects import Place
 from harness.trial import Trial, key_of
 
 BENCHMARKS = Path("benchmarks")
 MOST_ROWS = 200
-
-
-def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
-    """Yield rows as lines of equal columns: the first `left` columns flush left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            text.ljust(width) if index < left else text.rjust(width)
-            for index, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
 
 
 def listed(what: str | None) -> Iterator[str]:
@@ -143,11 +132,3 @@ def _differing(texts: Sequence[dict[str, str]]) -> list[str]:
         for key, value in text.items():
             values.setdefault(key, set()).add(value)
     return [key for key, found in values.items() if len(found - {NONE}) > 1]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words of one unit: `40 seconds`, `3 minutes`, `2.5 hours`."""
-    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import spec, spent
-from harness.cli.overview import aligned
 from harness.errors import Fault, UserError
 from harness.record import Record, reads
 from harness.report import spending
-from harness.report.words import plural
+from harness.report.words import aligned, plural
 from harness.spent import OUTSIDE, PHASES
 from harness.storage import store
 from harness.storage.objects import on_disk

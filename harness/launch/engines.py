@@ -12,7 +12,7 @@ from harness.launch import base
 from harness.launch.base import Target
 from harness.launch.dead import Asked
 from harness.launch.lean import lean
-from harness.record import Record, reads
+from harness.record import Record
 from harness.search import Study, member_id
 from harness.trial import Trial
 
@@ -45,14 +45,9 @@ class Plan:
     def missing(self, target: Target) -> list[Asked]:
         """Return every trial that was to run and has no record."""
         tries = [*self.known, *(self.searcher.decided() if self.searcher else ())]
-        ended, noted = target.ended(), notes_of(target) if self.members else set()
+        ended, noted = target.ended(), target.searches() if self.members else set()
         lacking = [Asked(trial, note, trial.id) for trial, note in tries if trial.id not in ended]
         return lacking + [member for member in self.members if member.note not in noted]
-
-
-def notes_of(target: Target) -> set[str]:
-    """Return what all records say of their searches."""
-    return {record.search for store in target.stores() for record in store.read_all(reads())}
 
 
 def plan(packs: Sequence[Sequence[Trial]], studies: Sequence[Study], target: Target) -> Plan:
@@ -88,7 +83,7 @@ def _populations(
 
     from harness.launch.population import Populations
 
-    noted = notes_of(target)
+    noted = target.searches()
     due = [study for study in studies if any(study.note(number) not in noted for number in range(study.budget))]
     told, members = [_told(pack) for pack in packs], []
     for study in due:

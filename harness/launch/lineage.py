@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.launch.engines import notes_of
 from harness.launch.target import Target
 from harness.record import Record
 from harness.search import Study
@@ -101,7 +100,7 @@ def forget(studies: Sequence[Study], target: Target) -> None:
     """Remove what populations remember of which every member has its record."""
     stores = target.stores() if studies else []
     places = [store.folder for store in stores if any(store.folder.glob(f"*{SUFFIX}"))]
-    noted = notes_of(target) if places else set()
+    noted = target.searches() if places else set()
     for study in studies:
         if places and all(study.note(number) in noted for number in range(study.budget)):
             for place in places:

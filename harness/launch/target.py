@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness import machine
-from harness.record import Record
+from harness.record import Record, reads
 from harness.search import early
 from harness.stop import Stop
 from harness.storage.objects import Place, place
@@ -68,6 +68,10 @@ class Target:
         Whether `stored` has all of them is another matter."""
         suffix = early("", self.search)
         return {name.removesuffix(suffix) if self.search else name for name in self.stored()}
+
+    def searches(self) -> set[str]:
+        """What all records say of their searches."""
+        return {record.search for store in self.stores() for record in store.read_all(reads())}
 
     def read(self, trial_id: str) -> Record | None:
         """Return the record of a trial; of one that has none for its whole budget, that of its early stop."""

@@ -1,4 +1,4 @@
-"""Scores by name: what is counted on held-out data. Each takes batch after batch and gives one number.
+"""Scores: what is counted on held-out data. Each takes batch after batch and gives one number (by name: scoring.py).
 
 Texts are scored by the field's reference implementations (text_scores.py). A score says what it reads: "answer", what
 the model gives by itself, or "forced", its predictions where the right answers so far are given (perplexity).
@@ -6,8 +6,7 @@ the model gives by itself, or "forced", its predictions where the right answers 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harness.models.objectives import IGNORE, binary_cross_entropy, cross_entropy, due, mse
-from harness.tasks.base import Task
 
 MOST_VALUES = 1 << 24  # turned into float64 at a time: 128 MiB; a window of 10,000 words for each answer is 82 million
 References = Sequence[Sequence[str]] | None
@@ -149,35 +147,3 @@ class WrittenAccuracy(Score):
     def compute(self) -> Tensor:
         """Share."""
         return self.total / self.due
-
-
-def _nats_per_image(task: Task) -> Score:
-    return NatsPerSequence(task.shape.steps * (task.shape.outputs if task.objective == "binary-cross-entropy" else 1))
-
-
-def _entity_f1(task: Task) -> Score:
-    from harness.models.entity_score import EntityF1
-
-    return EntityF1(task)
-
-
-SCORES: dict[str, Callable[[Task], Score]] = {
-    "accuracy": lambda task: Accuracy(),
-    "cross_entropy": lambda task: CrossEntropy(),
-    "bits_per_character": lambda task: CrossEntropy(unit=math.log(2)),
-    "perplexity": lambda task: Perplexity(),
-    "nats_per_frame": lambda task: NatsPerStep(),
-    "nats_per_image": _nats_per_image,
-    "token_accuracy": lambda task: WrittenAccuracy(whole=False),
-    "sequence_accuracy": lambda task: WrittenAccuracy(whole=True),
-    "mse": lambda task: SquaredError(),
-    "skill": lambda task: SquaredError(task.floor()),
-    "entity_f1": _entity_f1,
-}
-
-
-def score(name: str, task: Task) -> Score:
-    """Return a fresh score of a task's by its name in METRICS; feed it with `update(answers, targets, references)`."""
-    from harness.models.text_scores import TEXT_SCORES  # which builds on this file
-
-    return (SCORES | TEXT_SCORES)[name](task)

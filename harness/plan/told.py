@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.cli.overview import aligned, duration
 from harness.plan.events import Farm
 from harness.plan.split import Measured, Option
-from harness.report.words import plural
+from harness.report.words import aligned, duration, plural
 
 FILE_OPERATIONS = 76
 """Calls on paths below the results that one trial makes, its claim and its W&B run included: counted by strace."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from harness.metrics import METRICS, Metric
@@ -141,3 +141,22 @@ def in_lines(rows: list[dict[str, str]]) -> list[str]:
             first, *more = text.split("\n")
             out += [f"{part:<6}  {first}".rstrip(), *(f"        {line}".rstrip() for line in more)]
     return out
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> Iterator[str]:
+    """Yield rows as lines of equal columns: the first `left` columns flush left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            text.ljust(width) if index < left else text.rjust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words of one unit: `40 seconds`, `3 minutes`, `2.5 hours`."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

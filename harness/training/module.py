@@ -21,7 +21,8 @@ from harness.models.diagnose import first_non_finite, largest_gradient
 from harness.models.objectives import LOSSES, cross_entropy
 from harness.models.precision import Arithmetic, choose_kernels
 from harness.models.progress import Failure, Progress, Update
-from harness.models.scores import Score, score
+from harness.models.scores import Score
+from harness.models.scoring import score
 from harness.tasks.base import Task
 from harness.training.workers import Workers
 from harness.trial import Trial

@@ -77,7 +77,7 @@ def test_a_slower_tree_is_found_confirmed_and_computes_the_same(tiny, tmp_path):
         runpy.run_path(str(ROOT / "benchmarks" / "gate.py"))["SLOWER"].replace("SHARE", "1.0").replace("CELL", "''")
     )
     shutil.copytree(ROOT / "harness", tmp_path / "tree" / "harness", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "tree" / "harness" / "module.py").open("a") as file:
+    with (tmp_path / "tree" / "harness" / "training" / "module.py").open("a") as file:
         file.write(slower)
     said: list[str] = []
     first = against.Measured()

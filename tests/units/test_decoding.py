@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.models.decoding import NOTHING, Step, beam, greedy
-from harness.models.scores import score
+from harness.models.scoring import score
 from harness.models.stack import StackState
 from harness.tasks.base import Shape
 from harness.tasks.reversal import Reversal

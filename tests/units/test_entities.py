@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data.read_entities import entities, f1, matches
-from harness.models.scores import score
+from harness.models.scoring import score
 from harness.tasks.reversal import Reversal
 
 TAGS = ["O", "B-per", "I-per", "B-loc", "I-loc"]

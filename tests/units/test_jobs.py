@@ -290,7 +290,7 @@ def test_another_ray_is_refused(place, head, capsys):
 def test_a_token_goes_with_every_request_and_is_said_to_be_missing(place, head, capsys, run_python):
     """In processes of their own: Ray reads how it authenticates once."""
     head.token = "t0ken-of-this-test-0123456789abcdef"
-    code = "import sys; from harness import cli; sys.exit(cli.main(sys.argv[1:]))"
+    code = "import sys; from harness.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = ("submit", "benchmarks/go.yaml", "--on", "here.yaml")
     out, err = run_python(code, *words).communicate(timeout=120)
     assert "wants a token" in err and "RAY_AUTH_TOKEN_PATH" in err and not head.jobs

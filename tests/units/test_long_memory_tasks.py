@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness.engine import run_trial
 from harness.metrics import METRICS
-from harness.models.scores import score
+from harness.models.scoring import score
 from harness.tasks.base import Examples
 from harness.tasks.copying import Copying
 from harness.tasks.delayed_recall import DelayedRecall

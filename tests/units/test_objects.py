@@ -195,7 +195,7 @@ def test_who_waits_is_told_by_whom_and_gives_up_in_time(root, hurried):
 
 def test_a_claim_of_a_killed_process_lapses(root, hurried):
     claim = root / ".locks" / ID
-    code = "import sys, time; from harness import files; from harness.storage.objects import place\n"
+    code = "import sys, time; from harness.storage import files; from harness.storage.objects import place\n"
     code += "files.acquire(place(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, str(claim)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"

@@ -72,10 +72,9 @@ def test_every_timed_name_is_a_field():
 
 
 def test_every_metric_is_a_field_or_a_score_and_every_score_a_metric():
-    from harness.models.scores import SCORES
-    from harness.models.text_scores import TEXT_SCORES
+    from harness.models.scoring import SCORES
 
-    assert METRICS.keys() - FIELDS == SCORES.keys() | TEXT_SCORES.keys()
+    assert METRICS.keys() - FIELDS == SCORES.keys()
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)

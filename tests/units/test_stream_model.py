@@ -18,7 +18,7 @@ from harness.data.streams import EvalStreams, StreamBatches
 from harness.errors import UserError
 from harness.models.base import Windows
 from harness.models.objectives import cross_entropy
-from harness.models.scores import score
+from harness.models.scoring import score
 from harness.models.sequence import SequenceModel
 from harness.tasks.base import Examples
 from harness.training.module import RecurrentModule

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from torchmetrics.functional.text import word_error_rate
 
-from harness.models.scores import score
+from harness.models.scoring import score
 from harness.models.text_scores import TEXT_SCORES, edit_distance
 from harness.tasks.reversal import Reversal
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from harness.data import sources
 from harness.data.read_text import UNKNOWN, characters, cut, numbered, own_text, penn_words, words
 from harness.errors import UserError
-from harness.models.scores import score
+from harness.models.scoring import score
 from harness.tasks.autocomplete import Autocomplete
 from harness.tasks.base import SPLITS
 

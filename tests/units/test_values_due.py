@@ -11,7 +11,7 @@ from harness import registry
 from harness.data.batches import Batch
 from harness.data.control import shuffled
 from harness.models.objectives import mse
-from harness.models.scores import score
+from harness.models.scoring import score
 from harness.tasks.base import Examples
 from harness.training.module import RecurrentModule
 from harness.trial import Trial
