@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field as Limits
 
-from harness import match
+from harness import match, redact
 from harness.claims import reading
 from harness.config import yamlfile
 from harness.config.grid import Grid, Key, Reader
 from harness.config.override import Override, read_all
-from harness.config.wording import Field, shown
+from harness.config.wording import Field, plain, shown
+from harness.config.yamlfile import Document
 from harness.errors import Fault, UserError
 from harness.match import Matched
 from harness.search import Search
@@ -70,9 +71,10 @@ class Draft:
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
     """Return what a file says, with `key=value` overrides applied; every fault of it is noted."""
     document = yamlfile.read(path)
-    faults = list(document.faults)
+    faults = [*document.faults, *_secrets(document, overrides)]
+    told = len(faults)
     given = read_all(overrides, faults)
-    misread = len(faults) - len(document.faults)
+    misread = len(faults) - told
     reader = Reader(document.where, faults, document.unread)
     if document.data is None:
         reader.refuse("the file is empty", (), "a question and a sweep", "see benchmarks/quick.yaml")
@@ -132,6 +134,15 @@ def _like_for_like(top: dict[str, Any], grids: Sequence[Grid], reader: Reader) -
             what = "kernel: given beside like_for_like"
             reader.faults.append(Fault(what, grid.where, remedy="leave one of them out"))
         grid.choices["kernel"] = [value]
+
+
+def _secrets(document: Document, overrides: Sequence[str]) -> Iterator[Fault]:
+    """Yield each line and override that holds a secret, comments as well: the file goes to clusters and its settings
+    into records."""
+    lines = [(f"{document.source}:{n}", line) for n, line in enumerate(document.text.splitlines(), 1)]
+    for where, words in [*lines, *((f"--set {plain(text.partition('=')[0])}", text) for text in overrides)]:
+        if what := redact.held(words):
+            yield Fault(f"holds {what}", where, "nothing secret: a benchmark is shared", "take it out")
 
 
 def _known(part: dict[str, Any], keys: Sequence[str], reader: Reader, at: Key = ()) -> None:

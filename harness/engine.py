@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 
-from harness import machine, stability
+from harness import machine, redact, stability
 from harness.data import splits
 from harness.data.groups import First, Groups
 from harness.data.loaders import every_update, whole
@@ -82,8 +82,8 @@ def run_trial(
     except Exception as error:
         if workers.several and severed(error):
             raise
-        reason = f"{workers.name}{type(error).__name__}: {error}{_less(trial) if out_of_memory(error) else ''}"
-        record = record.replace(status="failed", reason=reason, traceback=traceback.format_exc())
+        why = f"{workers.name}{type(error).__name__}: {error}{_less(trial) if out_of_memory(error) else ''}"
+        record = record.replace(status="failed", reason=redact.text(why), traceback=redact.text(traceback.format_exc()))
     finally:
         keeper.close()
     if keep is not None and trained:

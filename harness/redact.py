@@ -14,13 +14,13 @@ HIDDEN = "***"
 SHORTEST = 8
 """Characters of the shortest value of a variable that is hidden: hiding `1` or `token` would leave no text readable."""
 _NAMED = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE", re.IGNORECASE)
-_KEYS = re.compile(
+_MADE = (
     r"\b(?:sk-|hf_|gh[opsu]_|github_pat_|glpat-|xox[abpr]-|AKIA|ASIA|wandb_v\d_)[A-Za-z0-9_-]{12,}"
-    r"|\b[0-9a-f]{40}\b"  # W&B's, of old
     r"|(?<=://)[^/\s@]+@"  # user:password@
-    r"|(?<=[?&;])\w*(?:key|token|secret|password|signature)\w*=[^&\s]+",
-    re.IGNORECASE,
+    r"|(?<=[?&;])\w*(?:key|token|secret|password|signature)\w*=[^&\s]+"
 )
+_SURE = re.compile(_MADE, re.IGNORECASE)
+_KEYS = re.compile(_MADE + r"|\b[0-9a-f]{40}\b", re.IGNORECASE)  # of so many digits are W&B's keys, of old
 
 
 def text(words: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -33,10 +33,25 @@ def setting(value: Any, environment: Mapping[str, str] = os.environ) -> Any:
     return _setting(value, _secrets(environment))
 
 
+def held(words: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Say which secret the words surely hold, without it; "" for none.
+
+    Less than is hidden: 40 hex digits also name a folder of a cache, and the value of a variable may be a path here.
+    """
+    for name, value in _named(environment).items():
+        if value in words and not os.path.exists(value):
+            return f"the value of the variable {name}"
+    return "what looks like a key or a password" if _SURE.search(words) else ""
+
+
+def _named(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables whose values are secrets."""
+    return {name: value for name, value in environment.items() if len(value) >= SHORTEST and _NAMED.search(name)}
+
+
 def _secrets(environment: Mapping[str, str]) -> list[str]:
     """Return the values to hide, the longest first."""
-    values = [value for name, value in environment.items() if len(value) >= SHORTEST and _NAMED.search(name)]
-    return sorted(values, key=len, reverse=True)
+    return sorted(_named(environment).values(), key=len, reverse=True)
 
 
 def _hidden(words: str, secrets: Sequence[str]) -> str:

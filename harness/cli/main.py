@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from harness import redact
 from harness.cli import compare, data, jobs, plan, report, tracking
 from harness.cli.report import Results, Set, written
 from harness.cli.resume import resumable
@@ -190,6 +191,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(messages: Sequence[str], code: int) -> int:
-    for message in messages:
-        typer.echo(f"error: {message}", err=True)
+    for message in messages:  # which say what was typed; CI keeps its logs
+        typer.echo(f"error: {redact.text(message)}", err=True)
     return code

@@ -46,6 +46,7 @@ class Document:
     lines: dict[Key, int]
     faults: tuple[Fault, ...] = ()
     unread: frozenset[Key] = frozenset()
+    text: str = ""
 
     def line(self, key: Key) -> int:
         """Line of a key or list element, counted from 1; of the nearest part around it where it is absent."""
@@ -77,7 +78,7 @@ def _parsed(text: str, source: str, python_numbers: bool = False) -> Document:
     builder = _Builder(source, python_numbers)
     try:
         root = builder.feed(text)
-        return Document(source, root, builder.lines, tuple(builder.faults), frozenset(builder.unread))
+        return Document(source, root, builder.lines, tuple(builder.faults), frozenset(builder.unread), text)
     except yaml.MarkedYAMLError as error:
         builder.faults.append(_syntax_fault(error, source))
     except yaml.reader.ReaderError as error:

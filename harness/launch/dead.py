@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from harness import redact
 from harness.launch.base import Display, Target
 from harness.trial import Trial
 
@@ -39,8 +40,8 @@ def account_for(asked: Asked, target: Target, display: Display, why: str = SILEN
     record = blank(trial, target.benchmark).replace(machine="", git_commit="", fingerprint=target.fingerprint)
     record = record.replace(device="" if target.gpus else "cpu")
     record = record.replace(trial_id=asked.name, search=asked.note, floor=trial.build_task().floor())
-    reason = f"its process died {RETRIES + 1} times{why}"
-    store.write(record.replace(reason=reason, traceback=traceback, attempts=RETRIES + 1))
+    reason = redact.text(f"its process died {RETRIES + 1} times{why}")
+    store.write(record.replace(reason=reason, traceback=redact.text(traceback), attempts=RETRIES + 1))
     Checkpoints(store.checkpoint_folder(trial.id), trial.id).remove()
     display.finished(trial, "failed", 0.0)
 

@@ -21,7 +21,7 @@ from harness.storage.store import Store, open_folder
 from harness.tracking import runs, upload
 
 BENCHMARK = """
-question: Does zq7canary4d1e8b stay here?
+question: What stays here?
 name: tiny
 seeds: 2
 set: {hidden_size: 4, batch_size: 32, learning_rate: 0.01, probe_every: 5, evaluations: 2, bptt_length: null}
@@ -111,7 +111,7 @@ def test_a_benchmark_online_ends_with_every_run_there(
         kept = {path: text_of(path) for path in Path("results/tiny/wandb").rglob("*") if path.is_file()}
         assert any(path.suffix == ".wandb" for path in kept)
         for place, text in {Path("what the server was sent"): bytes(server.raw), **kept}.items():
-            for secret in (KEY, CANARY):  # of the environment, the question and the path
+            for secret in (KEY, CANARY):  # of the environment and the path
                 assert secret.encode() not in text, place
             assert not names(text, os.uname().nodename), place
 
