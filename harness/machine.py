@@ -64,23 +64,23 @@ def fingerprint(device: str = "cpu") -> str:
 
 
 def fingerprint_of(known: dict[str, Any], device: str = "cpu") -> str:
-    """Return the fingerprint of `facts()`. Versions that only orchestrate or draw (ray, wandb) are left out."""
-    packages = known["packages"]
-    decisive = {
-        "cpu": [known["cpu"], known["cpu_features"], known["usable_cores"]],
-        "gpus": known["gpus"],
-        "python": known["python"].rpartition(".")[0],
-        "torch": packages["torch"],
-        "lightning": packages["pytorch-lightning"],
-        "protocol": PROTOCOL,
-    }
-    decisive |= {} if device == "cpu" else {"device": device}
-    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+    """Return the fingerprint of `facts()`."""
+    hashed = decisive(known) | {"protocol": PROTOCOL} | ({} if device == "cpu" else {"device": device})
+    hashed["cpu"] = [hashed.pop("cpu"), hashed.pop("cpu_features"), hashed.pop("usable_cores")]
+    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:8]
     gpus = known["gpus"]
     parts = [slug(known["cpu"]) or "cpu", f"{known['usable_cores']}c"]
     parts += [f"{len(gpus)}x-{slug(gpus[0])}"] if gpus else []
     parts += [] if device == "cpu" else ["on", device]
     return "-".join([*parts, digest])
+
+
+def decisive(known: dict[str, Any]) -> dict[str, Any]:
+    """Return what of `facts()` can change a number; versions that only orchestrate or draw (ray, wandb) cannot."""
+    named = {name: known.get(name) for name in ("cpu", "cpu_features", "usable_cores", "gpus")}
+    packages = known.get("packages", {})
+    versions = {"torch": packages.get("torch"), "lightning": packages.get("pytorch-lightning")}
+    return named | {"python": known.get("python", "").rpartition(".")[0]} | versions
 
 
 def slug(model: str) -> str:

@@ -69,15 +69,17 @@ def compare(
 def _folders(base: str, new: str | None, accept: bool) -> Comparison:
     from harness.compare import folders
     from harness.storage import store
+    from harness.storage.objects import place
 
     if new is None:
         remedy = f"harness compare {base} NEW, or --against REVISION {base}"
         raise UserError(Fault("compare needs two folders of results, or --against", remedy=remedy))
-    records = [store.open_folder(name) for name in (base, new)]
-    for name, found in zip((base, new), records, strict=True):
-        if not found:
-            raise UserError(Fault("no stored trial", where=name, remedy="harness run BENCHMARK --results FOLDER"))
-    return folders.compare(records[0], records[1], (base, new), accept)
+    found = store.open_folder(new)
+    if not found:
+        raise UserError(Fault("no stored trial", where=new, remedy="harness run BENCHMARK --results FOLDER"))
+    # a baseline that is not there yet, as in CI's first run, is no mistake of who asks
+    there = store.open_folder(base) if place(base).is_dir() else []
+    return folders.compare(there, found, (base, new), accept)
 
 
 def _write(found: Comparison, folder: Path) -> None:

@@ -81,7 +81,7 @@ def compare(
         with starter.pair() as pair:
             labels = pair.base.labels
             if labels != pair.new.labels:
-                note = f"{sides[0]} makes other trials of {benchmark.name} than this tree: nothing is comparable"
+                note = f"no comparable baseline: {sides[0]} makes other trials of {benchmark.name} than this tree"
                 return Comparison(*sides, [], [note], accept)
             say(f"{len(labels)} trials of {sides[0]} and of {sides[1]}, in turn")
             first = Measured()

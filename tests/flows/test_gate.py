@@ -134,12 +134,27 @@ def test_each_ratio_is_of_both_orders_and_many_are_put_together():
         (["compare", "{tiny}", "{tiny}", "--against", "HEAD"], "not two folders"),
         (["compare", "{tmp}/a", "{tmp}/b"], "no results at"),
         (["compare", "{tmp}/none.yaml", "--against", "HEAD"], "none.yaml"),
+        (["compare", "{tmp}/nothing.yaml", "--against", "HEAD"], "sweeps nothing"),
     ],
 )
 def test_bad_input_ends_with_2(arguments, words, tiny, tmp_path, capsys):
+    (tmp_path / "nothing.yaml").write_text("question: Which?\nsweep: {task: adding, cell: [], examples: 64}\n")
     given = [text.format(tiny=tiny, tmp=tmp_path) for text in arguments]
     assert cli.main(given) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_baseline_that_is_not_there_yet_is_no_pass_and_no_mistake(tmp_path, capsys):
+    """As in CI's first run; without new numbers there is nothing to ask about."""
+    for trial in grid(1)[:2]:
+        Store(tmp_path / "b", "ci", "test-2c-01234567").write(record(trial))
+    (tmp_path / "empty").mkdir()
+    for base in ("absent", "empty"):
+        assert cli.main(["compare", str(tmp_path / base), str(tmp_path / "b" / "ci")]) == 4
+        told = " ".join(capsys.readouterr().out.split())
+        assert "no comparable baseline: no trial is stored in" in told and "harness run BENCHMARK" in told
+    assert cli.main(["compare", str(tmp_path / "b" / "ci"), str(tmp_path / "empty")]) == 2
+    assert "no stored trial" in capsys.readouterr().err
 
 
 def test_two_folders_by_the_command(tmp_path, capsys):

@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from report_records import diverged, grid, record
+from report_records import DIGITS, diverged, grid, record
 from scipy import stats as scipy_stats
 
-from harness.compare import folders, scores, timing, written
+from harness.compare import against, folders, scores, timing, written
 from harness.compare.facts import changed
 from harness.compare.result import Comparison, Line, time_line
 
@@ -32,11 +32,17 @@ def test_nothing_alarms_without_a_slowdown_and_a_slowdown_of_a_half_is_found():
     assert share(1.0, "slower") <= 0.01 and share(1.5, "slower") > 0.95 and share(1 / 1.5, "faster") > 0.95
 
 
+def test_with_as_many_ratios_as_the_gate_takes_a_slowdown_of_30_percent_is_found():
+    assert share(1.3, "slower", against.ENOUGH) >= 0.95 and share(1.0, "slower", against.ENOUGH) <= 0.01
+
+
 def test_what_cannot_be_decided_is_inconclusive_not_fine():
     assert timing.judge([1.0] * 5, 9).verdict == "inconclusive"  # too few for any interval
     assert timing.judge([], 1).verdict == "inconclusive"
     wide = timing.judge([0.7, 1.5] * 15, 9)
     assert wide.verdict == "inconclusive" and wide.low < 1 < wide.high
+    noise = Comparison("a", "b", [time_line("gru", wide)])
+    assert noise.exit_code == 4 and f"[{wide.low:.3f}, {wide.high:.3f}]" in noise.lines[0].numbers, "with its spread"
     assert timing.judge([1.0, 1.02, 0.98] * 10, 9).verdict == "not significant"
 
 
@@ -123,11 +129,42 @@ def test_folders_are_compared_trial_by_trial():
     assert any("not interleaved" in note for note in same.notes)
 
 
-def test_another_machine_is_refused_by_name():
+UNLIKE = {
+    "cpu": ("Test CPU 9001", "cpu: base Test CPU 9000, new Test CPU 9001"),
+    "usable_cores": (4, "usable_cores: base 2, new 4"),
+    "python": ("3.12.1", "python: base 3.11, new 3.12"),
+    "packages": ({"torch": "2.12.0", "ray": "2.60.0"}, "torch: base 2.13.0, new 2.12.0"),
+}
+
+
+@pytest.mark.parametrize("fact", UNLIKE)
+def test_another_machine_is_refused_by_name(fact):
+    value, told = UNLIKE[fact]
     base = [timed(trial) for trial in grid(2)]
-    found = folders.compare(base, [r.replace(fingerprint="other-8c-1") for r in base], ("a", "b"))
+    there = json.dumps(json.loads(base[0].machine) | {fact: value})
+    found = folders.compare(base, [r.replace(fingerprint="other-8c-1", machine=there) for r in base], ("a", "b"))
     assert found.exit_code == 4 and not found.lines
-    assert "test-2c-01234567" in found.notes[0] and "other-8c-1" in found.notes[0]
+    (note,) = found.notes
+    assert note.startswith("no comparable baseline: base was measured on test-2c-01234567, new on other-8c-1; ")
+    assert note.partition("; ")[2].partition(". To record one")[0] == told
+    assert "harness run BENCHMARK --results FOLDER" in note and note in " ".join(written.plain(found).split())
+
+
+@pytest.mark.parametrize(
+    "setting", [{"threads": 2}, {"workers": 2}, {"task": {**DIGITS, "steps": 8, "shuffled": False}}]
+)
+def test_other_settings_are_named(setting):
+    trials = grid(2, cells=("gru",))[:2]
+    others = [trial.model_copy(update=setting) for trial in trials]
+    found = folders.compare(map(timed, trials), map(timed, others), ("a", "b"))
+    name = "task.steps: base 64, new 8" if "task" in setting else f"{next(iter(setting))}: base 1, new 2"
+    assert found.exit_code == 4 and f"no comparable baseline: no trial stands in both; {name}. " in found.notes[0]
+
+
+def test_no_baseline_at_all_says_so_and_how_to_record_one():
+    found = folders.compare([], [timed(trial) for trial in grid(1)], ("a", "b"))
+    assert found.exit_code == 4
+    assert found.notes[0].startswith("no comparable baseline: no trial is stored in a. To record one, ")
 
 
 def test_trials_of_one_folder_alone_are_counted():
