@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from harness.record import Record
 
-EXACT = ("status", "parameters", "updates", "examples", "tokens", "padded_tokens", "train_loss", "weights_sha256")
+EXACT = (
+    "status", "data_sha256", "parameters", "updates", "examples", "tokens", "padded_tokens", "train_loss",
+    "weights_sha256",
+)  # fmt: skip
 """Fields that must not differ; the loss and the hash of the weights are those of a fixed seed."""
-SHOWN = {"weights_sha256": "trained weights", "train_loss": "training loss"}
+SHOWN = {"data_sha256": "data", "weights_sha256": "trained weights", "train_loss": "training loss"}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,12 @@ def build(
             f"{plural(len(conflicts), 'trial')} left out: stored twice on one machine with unlike numbers "
             f"({listing(conflicts, 3)})."
         )
+    agreed, outdated = _of_one_data(agreed)
+    if outdated:
+        notes.append(
+            f"{plural(len(outdated), 'trial')} left out: trained on other data than the latest of the same task "
+            f"({listing(outdated, 3)}). Move their records away, and the next run trains them anew."
+        )
     machines: dict[str, list[Record]] = defaultdict(list)
     for record in agreed:
         machines[record.fingerprint].append(record)
@@ -144,6 +151,28 @@ def _agreed(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
         else:
             conflicts.append(trial_id)
     return agreed, conflicts
+
+
+def _of_one_data(records: list[Record]) -> tuple[list[Record], list[str]]:
+    """Return the records without those of data that a later record of the same task, seed and machine has not, and the
+    ids of those: equal settings mean other data where a package brings another version, and no score tells."""
+    versions: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+    for record in records:
+        versions[record.fingerprint, record.task, record.seed].add(record.data_sha256)
+    several = {key[:2] for key, found in versions.items() if len(found - {""}) > 1}  # or tasks of one name are several
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.data_sha256 and (record.fingerprint, record.task) in several:
+            settings = record.settings()
+            data = [record.fingerprint, settings.get("task"), settings.get("shuffled_targets")]
+            groups[json.dumps(data, sort_keys=True)].append(record)
+    outdated: set[tuple[str, str]] = set()
+    for group in groups.values():
+        last = {record.seed: record.data_sha256 for record in sorted(group, key=lambda r: r.started)}
+        old = {record.data_sha256 for record in group if record.data_sha256 != last[record.seed]}
+        outdated |= {(record.fingerprint, record.trial_id) for record in group if record.data_sha256 in old}
+    kept = [record for record in records if (record.fingerprint, record.trial_id) not in outdated]
+    return kept, sorted(trial_id for _, trial_id in outdated)
 
 
 def _named(table: MachineTable) -> str:

@@ -18,7 +18,7 @@ from harness.report.plot_tries import effort
 from harness.report.published import READING as PUBLISHED
 from harness.report.published import published
 from harness.report.searched import stopped
-from harness.report.table import MachineTable, Row
+from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean, listing, number, plural
 
 MOST_ENDINGS = 50  # lines, one a trial
@@ -42,9 +42,20 @@ def reading(table: MachineTable, claims: bool = False) -> list[str]:
     ]
     notes += [READING] if claims else []
     notes += effort(table)
+    notes += [told for group in table.groups if (told := _budgets(group))]
     notes += [PUBLISHED] if any(map(published, table.groups)) else []
     notes += [FLOORS] if efficiency(table) else []
     return notes + [told for group in table.groups if (told := unlike(group))]
+
+
+def _budgets(group: TaskGroup) -> str:
+    """Say that rows of a task were trained for unlike budgets; "" where they were not."""
+    settings = [row.variant.settings for row in group.rows]
+    found = {(unit, each[unit]) for each in settings for unit in ("examples", "tokens") if each.get(unit)}
+    if len(found) < 2:
+        return ""
+    shown = " or ".join(f"{count:,} {unit}" for unit, count in sorted(found, key=lambda pair: pair[::-1]))
+    return f"{group.name}: rows were trained on {shown}: of a difference between two such rows part is the budget."
 
 
 def troubles(table: MachineTable) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 from report_records import DIGITS, diverged, failed, grid, realistic, record, rows_of, told
 
+from harness.record import Record
 from harness.report.build import build
 from harness.trial import Trial
 
@@ -126,6 +128,34 @@ def test_machines_are_never_ranked_together() -> None:
         assert "other-8c-ffffffff" in shown[kind]
     for row in rows_of(here + there, trials):
         assert (float(row["tokens_per_second"]) == 9e9) == (row["fingerprint"] == "other-8c-ffffffff")
+
+
+def test_trials_of_other_data_are_never_ranked_with_the_latest() -> None:
+    """Of no seed, also of one that was not trained again. Another task of the name, and a control, have other data."""
+
+    def trained(sha: str, day: int, *seeds: int, **changes: Any) -> list[Record]:
+        trials = [
+            Trial(**{"task": DIGITS, "cell": {"name": "gru"}, "examples": 100, "seed": s, **changes}) for s in seeds
+        ]
+        return [record(t, data_sha256=sha * 32, started=f"2026-12-{day:02}T00:00:00+00:00") for t in trials]
+
+    old = [*trained("aa", 1, 0, 1, cell={"name": "lstm"}), *trained("aa", 1, 1)]
+    new = trained("bb", 2, 0)
+    own = [*trained("cc", 1, 0, task={**DIGITS, "steps": 8}), *trained("dd", 1, 0, shuffled_targets=True)]
+    found = build("quick", "Which cell?", [*old, *new, *own], None)
+    assert {r.trial_id for r in found.records} == {r.trial_id for r in [*new, *own]}
+    assert len(found.left_out) == 1 and found.left_out[0].startswith("3 trials left out: trained on other data than")
+    assert all(r.trial_id in found.left_out[0] for r in old)
+    elsewhere = [r.replace(fingerprint="other-8c-1") for r in old]
+    assert not build("quick", "Which cell?", [*elsewhere, *new, *own], None).left_out, "a table of its own"
+
+
+def test_unlike_budgets_are_a_column_and_said() -> None:
+    trials = [Trial(task=DIGITS, cell={"name": "gru"}, examples=n) for n in (100, 9_000)]
+    words = "digits: rows were trained on 100 examples or 9,000 examples: of a difference between two such rows part is"
+    assert words in told([record(t) for t in trials], trials)["md"]
+    assert {row["examples"] for row in rows_of([record(t) for t in trials])} == {"100", "9000"}
+    assert "rows were trained on" not in told([record(trials[0])], None)["md"]
 
 
 def test_a_trial_stored_twice_counts_once_and_a_contradiction_not_at_all() -> None:
