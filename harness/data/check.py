@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from harness.data.batches import due
 from harness.errors import Fault, UserError
 from harness.late import np
-from harness.tasks.base import END, Examples, Shape
+from harness.tasks.base import END, Examples, Mapping, Shape
 
+EACH: Mapping = "many-to-many"
 Found = Iterator[tuple[str, str]]
 """(what is wrong, what is allowed)."""
 
 
-def check_examples(examples: Examples, shape: Shape, name: str) -> None:
+def check_examples(examples: Examples, shape: Shape, name: str, mapping: Mapping | None = None) -> None:
     """Raise UserError if a split is not what `Examples` and its task's `shape` declare: all kinds of faults at once.
 
-    `name` says which split it is. Of each kind the first place is given and how many there are. Padding is looked at
-    as well, because a model computes it before it leaves it out. Values are looked at where the sizes are right.
+    `name` says which split it is, and `mapping` whether an answer is due at each step (None: either will do). Of each
+    kind the first place is given and how many there are. Padding is looked at as well, because a model computes it
+    before it leaves it out. Values are looked at where the sizes are right.
     """
-    faults = list(_sizes(examples, shape)) or [
+    faults = list(_sizes(examples, shape, mapping)) or [
         *_lengths(examples),
         *_inputs(examples, shape),
         *_targets(examples, shape),
@@ -29,7 +31,7 @@ def check_examples(examples: Examples, shape: Shape, name: str) -> None:
         raise UserError(Fault(what, where=name, allowed=allowed) for what, allowed in faults)
 
 
-def _sizes(examples: Examples, shape: Shape) -> Found:
+def _sizes(examples: Examples, shape: Shape, mapping: Mapping | None) -> Found:
     """Sizes and dtypes of whole arrays."""
     inputs, targets, lengths = examples.inputs, examples.targets, examples.lengths
     tokens = (shape.columns,) if shape.columns > 1 else ()
@@ -43,28 +45,39 @@ def _sizes(examples: Examples, shape: Shape) -> Found:
         yield f"lengths are {_size(lengths)}", "integers (N,)"
     if inputs.ndim < 2 or not inputs.shape[1]:
         yield f"inputs are {_size(inputs)}", "at least one step"
-    elif not _fit(targets, inputs.shape[1], shape):
-        steps = f"U), U up to {shape.target_steps}" if shape.target_steps else f"{inputs.shape[1]})"
-        values = f"; floats (N, {shape.outputs}) or (N, {inputs.shape[1]}, {shape.outputs})" * (not shape.target_steps)
-        yield f"targets are {_size(targets)}", f"integers {'(N,) or ' * (not shape.target_steps)}(N, {steps}{values}"
+    elif not _fit(targets, inputs.shape[1], shape, mapping):
+        yield f"targets are {_size(targets)}", _forms(inputs.shape[1], shape, mapping)
     if not len(inputs) == len(targets) == len(lengths):
         yield f"{len(inputs)} inputs, {len(targets)} targets and {len(lengths)} lengths", "as many of each"
     elif not len(inputs):
         yield "the split is empty", "at least one example"
 
 
-def _fit(targets: np.ndarray, steps: int, shape: Shape) -> bool:
+def _places(steps: int, mapping: Mapping | None) -> list[tuple[int, ...]]:
+    """Sizes of the places where an answer is due in an example of so many steps: one, at its end, or each step."""
+    return [place for place, each in (((), False), ((steps,), True)) if mapping is None or each == (mapping == EACH)]
+
+
+def _fit(targets: np.ndarray, steps: int, shape: Shape, mapping: Mapping | None) -> bool:
     """Whether targets have one of the forms that go with inputs of so many steps."""
-    if targets.dtype.kind == "f":
-        size = targets.shape[1:]
-        return size in ((shape.outputs,), (steps, shape.outputs)) and not shape.target_steps
-    if targets.dtype == np.int8 and targets.ndim == 3:
-        return targets.shape[1:] == (steps, shape.outputs) and not shape.target_steps
+    size, places = targets.shape[1:], _places(steps, mapping)
+    if targets.dtype.kind == "f" or (targets.dtype == np.int8 and targets.ndim == 3):
+        return size in [(*place, shape.outputs) for place in places] and not shape.target_steps
     if not _whole(targets) or targets.ndim not in (1, 2):
         return False
     if shape.target_steps:
         return targets.ndim == 2 and 1 <= targets.shape[1] <= shape.target_steps
-    return targets.ndim == 1 or targets.shape[1] == steps
+    return size in places
+
+
+def _forms(steps: int, shape: Shape, mapping: Mapping | None) -> str:
+    """Say which forms those are."""
+    if shape.target_steps:
+        return f"integers (N, U), U up to {shape.target_steps}"
+    places = _places(steps, mapping)
+    whole = " or ".join(f"({', '.join(map(str, ('N', *place)))}{'' if place else ','})" for place in places)
+    values = " or ".join(f"({', '.join(map(str, ('N', *place, shape.outputs)))})" for place in places)
+    return f"integers {whole}; floats {values}" + (f", as {mapping} has them" if mapping else "")
 
 
 def _whole(array: np.ndarray) -> bool:

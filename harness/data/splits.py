@@ -17,7 +17,7 @@ def load(trial: Trial, task: Task) -> dict[Split, Examples]:
     data = {split: task.load(split, trial.seed) for split in SPLITS}
     for split, examples in data.items():
         if not examples.digest:
-            check_examples(examples, task.shape, f"{trial.task['name']}, {split} split")
+            check_examples(examples, task.shape, f"{trial.task['name']}, {split} split", task.mapping)
     return data | {"train": shuffled(data["train"], task, trial.seed)} if trial.shuffled_targets else data
 
 
