@@ -58,6 +58,10 @@ FILES = {
     "misspelt setting": (TEXT.replace("bptt_len", "bptt_lent"), "try: did you mean 'bptt_length'?"),
     "misspelt cell": (TEXT.replace("elman", "elmann"), "x.yaml:5: sweep[0].cell: unknown cell 'elmann'"),
     "misspelt task": (TEXT.replace("digits", "digit"), "did you mean 'digits'?"),
+    "import path": (TEXT.replace("elman", "os.system"), "x.yaml:5: sweep[0].cell: unknown cell 'os.system'"),
+    "import path of a task": (TEXT.replace("digits", "os.system"), "unknown task 'os.system'"),
+    "class": (TEXT.replace("elman", "{cls: os.system}"), "x.yaml:5: sweep[0].cell: got {cls: 'os.system'}"),
+    "class beside a name": (TEXT.replace("elman", "{name: elman, cls: os.system}"), "unknown setting"),
     "tag": (TEXT.replace("elman", "!!python/object/apply:os.system ['touch owned']"), "x.yaml:5: sweep[0].cell: tag"),
     "twice": (TEXT + "    cell: gru\n", "x.yaml:7: sweep[0].cell: duplicate key: it stands on line 5 already"),
     "anchor": (TEXT.replace("elman", "&a elman"), "x.yaml:5: sweep[0].cell: anchor &a: anchors are not read"),
@@ -149,7 +153,8 @@ def test_a_bad_command_line_is_refused(here: Path, refused: Callable[..., str], 
 
 HOSTILE = [
     "../../x", "/etc/x", "a/b", "a\\b", "..", ".", "", " ", "x.", ".x", "-x", "x" * 300, "a\nb", "a\0b", "a b", "Ä",
-    "\u202etxt", "\uff0e\uff0e", "con:", "x\u200b", "~", "$HOME", "a\tb", "UPPER", "a\u0307", "%2e%2e",
+    "\u202etxt", "\uff0e\uff0e", "con:", "x\u200b", "~", "$HOME", "$(x)", "`x`", "; x", "a\tb",
+    "UPPER", "a\u0307", "%2e%2e",
 ]  # fmt: skip
 
 

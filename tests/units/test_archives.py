@@ -105,14 +105,15 @@ def test_a_name_that_comes_twice_is_refused(pack):
     assert "comes twice" in refused(pack([("a/b", b"1"), ("a//b", b"2")]))
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_in_a_tar_are_refused(kind):
     assert "a link, a device" in refused(tarred([("x", b"")], type=kind, linkname="/etc/passwd"))
 
 
-def test_a_link_in_a_zip_is_refused():
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_a_link_or_a_device_in_a_zip_is_refused(kind):
     info = zipfile.ZipInfo("x")
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    info.external_attr = (kind | 0o777) << 16
     assert "a link" in refused(zipped([(info, b"/etc/passwd")]))
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import json
 import os
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import Stopped
+from harness.storage.sealed import seal
 from harness.training import checkpoint
 from harness.training.checkpoint import KEPT, MANIFEST, Checkpoints, packed, unpacked
 
@@ -71,6 +75,41 @@ def test_a_reader_needs_no_trust(two):
             assert torch.load(path, weights_only=True)["updates"] in (100, 200)
     with pytest.raises(ValueError, match="cannot be read"):
         unpacked(pickle.dumps(os.getcwd))
+
+
+class Gadget:
+    """Makes a folder wherever it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def zipped(value: object) -> bytes:
+    out = io.BytesIO()
+    torch.save(value, out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("form", [zipped, pickle.dumps])
+def test_what_would_run_something_is_refused_and_runs_nothing(form, two, tmp_path, capsys):
+    """With sizes, hashes and a seal that are right: who may write into the folder can make them."""
+    ran, path = tmp_path / "ran", newest(two)
+    data = form({"updates": Gadget(ran)})
+    path.write_bytes(data)
+    manifest = json.loads((two / MANIFEST).read_bytes())
+    (entry,) = [each for each in manifest["checkpoints"] if each["name"] == path.name]
+    entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    del manifest["seal"]
+    (two / MANIFEST).write_text(json.dumps(manifest | {"seal": seal(manifest)}))
+    assert number_of(Checkpoints(two, ID).read(BOUND)) == 100
+    assert "the checkpoint of update 200 cannot be read" in capsys.readouterr().out
+    assert not ran.exists()
+    with suppress(RuntimeError):
+        torch.load(path, weights_only=False)
+    assert ran.exists(), "it would have run"
 
 
 numbers = st.lists(st.integers(-(2**62), 2**62) | st.floats() | st.booleans(), max_size=3).flatmap(

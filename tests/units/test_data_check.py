@@ -36,7 +36,13 @@ def written() -> Examples:
     return Examples(tagged().inputs, targets, tagged().lengths)
 
 
+def spoken() -> Examples:
+    """Three feature sequences of 4, 1 and 3 steps that say 2, 1 and 2 symbols, for CTC."""
+    return Examples(measured().inputs, np.array([[1, 2], [1, -100], [2, 2]]), measured().lengths)
+
+
 GOOD = {"tagged": (tagged, TOKENS), "measured": (measured, FEATURES), "written": (written, WRITTEN)}
+GOOD |= {"spoken": (spoken, Shape(steps=4, outputs=3, features=2, target_steps=2, blank=True))}
 
 
 def altered(name: str, field: str, place: Any, value: Any) -> UserError:
@@ -60,7 +66,7 @@ def test_every_task_of_the_registry_makes_good_data(name: str) -> None:
     task: Any = registry.build("task", {"name": name})
     assert isinstance(task, Task)
     for split in SPLITS:
-        check_examples(task.load(split, 0), task.shape, split)
+        check_examples(task.load(split, 0), task.shape, split, task.mapping)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,11 @@ def test_every_task_of_the_registry_makes_good_data(name: str) -> None:
         ("written", "targets", (2, 2), 1, "row 2, column 2: target 1", "nothing due after class 0, which ends a row"),
         ("written", "targets", (0, 3), 2, "row 0, column 3: target 2", "class 0, which ends a row"),
         ("written", "targets", (2, 1), -100, "row 2, column 1: target -100", "classes up to the end of a row"),
+        ("spoken", "lengths", 2, 2, "row 2: 2 steps for 2 symbols, which need 3", "at least a step for each symbol"),
+        ("spoken", "lengths", 0, 1, "row 0: 1 steps for 2 symbols, which need 2", "at least a step for each symbol"),
+        ("spoken", "targets", (0, 0), 0, "row 0, column 0: target 0", "1 to 2, or -100 where nothing is due"),
+        ("spoken", "targets", (0, 0), -100, "row 0, column 0: target -100", "symbols up to the end of a row"),
+        ("spoken", "targets", 1, -100, "row 1: no target is due", "at least one target that is due in each row"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_place_and_what_is_allowed(name, field, place, value, what, allowed) -> None:
@@ -114,6 +125,22 @@ def test_a_wrong_size_or_type_is_named(name: str, change: dict[str, np.ndarray],
         check_examples(Examples(**arrays), shape, "train")
     assert caught.value.faults[0].what == what
     assert caught.value.faults[0].allowed.startswith(allowed)
+
+
+@pytest.mark.parametrize(
+    ("name", "mapping", "size", "allowed"),
+    [
+        ("tagged", "many-to-one", "int64 of size (3, 4)", "integers (N,); floats (N, 3), as many-to-one has them"),
+        ("measured", "many-to-many", "float64 of size (3, 2)", "integers (N, 4); floats (N, 4, 2), as many-to-many"),
+    ],
+)
+def test_labels_of_steps_and_of_sequences_are_not_taken_for_each_other(name, mapping, size, allowed) -> None:
+    make, shape = GOOD[name]
+    with pytest.raises(UserError) as caught:
+        check_examples(make(), shape, "train", mapping)
+    assert caught.value.faults[0].what.replace("float32", "float64") == f"targets are {size}"
+    assert caught.value.faults[0].allowed.startswith(allowed)
+    check_examples(make(), shape, "train", {"tagged": "many-to-many", "measured": "many-to-one"}[name])
 
 
 def test_an_empty_split_is_refused() -> None:

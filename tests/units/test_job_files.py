@@ -73,6 +73,9 @@ def test_a_cluster_file_that_is_wrong_says_where(here, text, says):
     [
         ("http://localhost:8265", True),
         ("http://[::1]:8265", True),
+        ("http://127.0.0.2:8265", True),
+        ("http://0.0.0.0:8265", False),
+        ("http://[::]:8265", False),
         ("http://10.0.0.7:8265", False),
         ("https://h", False),
     ],
@@ -85,7 +88,7 @@ def test_a_foreign_dashboard_without_a_token_needs_saying_twice(here, monkeypatc
     monkeypatch.setenv("HOME", str(here))
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
-    far = "dashboard: http://10.0.0.7:8265\nresults: /r\n"
+    far = "dashboard: http://0.0.0.0:8265\nresults: /r\n"
     for text, said in ((far, False), (far, True), (far + "token: none\n", False)):
         with pytest.raises(UserError, match="there is no token"):
             client.refuse(written(text), said)
@@ -145,6 +148,16 @@ def test_data_on_shared_storage_are_not_uploaded(here, tmp_path_factory):
     found = collected(str(far))
     assert not [name for name in found.files if "a.txt" in name]
     assert upload.shared_data(spec.load("b.yaml")) == [str(far)]
+
+
+def test_more_than_may_go_is_refused_before_anything_does(here, monkeypatch):
+    (here / "a.txt").write_text("some text to learn\n" * 50)
+    size = collected("a.txt").size
+    monkeypatch.setattr(upload, "MOST_BYTES", size)
+    assert collected("a.txt").size == size
+    (here / "a.txt").write_text("some text to learn\n" * 51)
+    with pytest.raises(UserError, match=r"the upload has .* MiB, more than (?s:.*)copy the data to storage that every"):
+        collected("a.txt")
 
 
 def test_links_and_keys_in_the_package_are_left_out(tmp_path):
@@ -210,6 +223,23 @@ def test_the_doctor_sees_a_token_that_others_can_read(here, monkeypatch, url, so
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     found = doctor.auth(written(f"dashboard: {url}\nresults: /r\n"))
     assert found.sound is sound and "with a token" in found.found and "t0ken" not in str(found)
+
+
+@pytest.mark.parametrize("mode", [None, "disabled"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.7"])
+def test_the_doctor_warns_of_a_foreign_dashboard_without_a_token(here, capsys, monkeypatch, mode, host):
+    """Nothing is asked of it. A token that Ray is told to keep to itself is none."""
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(here))
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "t0ken")
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    written(f"dashboard: http://{host}:8265\nresults: /r\n")
+    assert cli.main(["doctor", "--on", "c.yaml"]) == 2
+    out = capsys.readouterr().out
+    assert f"MISSING  dashboard: http://{host}:8265 is not on this machine and there is no token" in out
+    assert "export RAY_AUTH_TOKEN_PATH=FILE" in out and "t0ken" not in out
 
 
 def test_the_doctor_names_what_is_missing_on_the_way(here, capsys, monkeypatch):

@@ -270,6 +270,15 @@ def test_a_budget_is_spent_exactly(budget: dict[str, int], updates: int, example
     assert (record.updates, record.examples, record.tokens) == (updates, examples, 8 * examples), record.traceback
 
 
+@pytest.mark.parametrize(("rows", "budget", "updates"), [(1, 1, 1), (1, 65, 3), (3, 32, 1), (33, 33, 2), (33, 66, 3)])
+def test_fewer_examples_than_a_batch_are_repeated_to_the_budget(rows: int, budget: int, updates: int) -> None:
+    """One alone, fewer than a batch, and a last batch of one: exact counts, and every number is one."""
+    task = {**ADDING, "train_examples": rows, "valid_examples": 1, "test_examples": 1}
+    record = run_trial(asked(task=task, examples=budget, batch_size=32))
+    assert (record.status, record.updates, record.examples) == ("ok", updates, budget), record.traceback
+    assert all(math.isfinite(value) for value in [record.score, record.train_loss, *record.gradient_norms])
+
+
 def test_a_stream_spends_its_tokens_exactly() -> None:
     for tokens, stride in itertools.product([1, 500, 3_001], [None, 4]):
         record = run_trial(asked(task=STREAM, examples=None, tokens=tokens, bptt_length=8, bptt_stride=stride))

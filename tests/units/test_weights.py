@@ -133,6 +133,19 @@ def test_damaged_and_foreign_weights_are_refused(kind):
     weights.restore(model, data, sha256)
 
 
+def test_weights_that_would_run_something_are_refused_and_run_nothing(tmp_path):
+    class Gadget:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    model, data = untrained().model, _saved({"head.weight": Gadget()})
+    with pytest.raises(ValueError, match="cannot be read"):
+        weights.restore(model, data, weights.digest(model))
+    assert not (tmp_path / "ran").exists()
+    torch.load(io.BytesIO(data), weights_only=False)
+    assert (tmp_path / "ran").exists(), "it would have run"
+
+
 def test_keeping_changes_nothing_in_the_record():
     kept: list[bytes] = []
     with_weights = engine.run_trial(TRIAL, keep=kept.append)
