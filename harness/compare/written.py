@@ -31,7 +31,7 @@ def show(console: Console, found: Comparison) -> None:
         table.add_row(Text(clean(line.name)), line.kind, verdict, Text(clean(line.numbers)))
     console.print(table)
     for note in found.notes:
-        console.print(Text(note))
+        console.print(Text(clean(note)))
     console.print(Text(found.sentence, style="bold red" if found.failed else "bold"))
 
 
@@ -40,7 +40,7 @@ def markdown(found: Comparison) -> str:
     rows = [(clean(line.name), line.kind, line.verdict, clean(line.numbers)) for line in found.lines]
     table = [HEADER, ("---",) * len(HEADER), *rows]
     lines = ["| " + " | ".join(map(escape, row)) + " |" for row in table]
-    notes = [f"* {escape(note)}" for note in found.notes]
+    notes = [f"* {escape(clean(note))}" for note in found.notes]
     head = f"### {escape(found.base)} to {escape(found.new)}: {escape(found.sentence)}"
     return "\n\n".join(filter(None, [head, "\n".join(lines), "\n".join(notes)])) + "\n"
 

@@ -73,6 +73,13 @@ def test_every_mapping_learns_its_task(mapping: str) -> None:
     assert record.score > (reached or record.floor + 0.1)
 
 
+@pytest.mark.parametrize("mapping", ["many-to-one", "many-to-many"])
+def test_of_targets_dealt_out_at_random_nothing_is_learnt(mapping: str) -> None:
+    settings, _ = LEARNT[mapping]
+    record = whole(ran(mapping, **settings, shuffled_targets=True))
+    assert record.score < record.floor + 0.05
+
+
 @pytest.mark.parametrize("mapping", ["one-to-many", "encoder-decoder"])
 def test_without_a_state_the_answer_cannot_be_known(mapping: str) -> None:
     record = whole(ran(mapping, "feedforward", examples=3_000))

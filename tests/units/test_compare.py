@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from xml.etree import ElementTree as ET
@@ -9,6 +10,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from report_records import DIGITS, diverged, grid, record
+from rich.console import Console
 from scipy import stats as scipy_stats
 
 from harness.compare import against, folders, scores, timing, written
@@ -197,6 +199,20 @@ def test_markdown_opens_no_tag_and_json_has_the_exit_code():
     assert "<b>" not in page and "1 of 4 comparisons are worse" in page and "* note" in page
     whole = json.loads(written.plain(made()))
     assert whole["exit_code"] == 3 and len(whole["lines"]) == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b[31mred\nline", "a\0b", "]]></failure>", "<script>x</script>", "\ud800", "[red]x[/red]"]
+)
+def test_a_hostile_name_opens_nothing_in_any_format(name):
+    found = Comparison("a", "b", [time_line(name, timing.judge([1.5] * 30), 0.01)], [f"a note of {name}"])
+    ((case,),) = ET.fromstring(written.junit(found).encode())  # sound XML, one case with one child
+    assert case.tag == "failure" and not case.text
+    page, console = written.markdown(found), Console(file=io.StringIO(), width=200, force_terminal=True)
+    written.show(console, found)
+    assert "<script" not in page and "</" not in page and page.encode()
+    assert "\x1b[31mred" not in page + console.file.getvalue() and "\0" not in page + console.file.getvalue()
+    assert all(json.loads(form(found)) for form in (written.plain, written.action_benchmark))
 
 
 def test_exit_codes():
