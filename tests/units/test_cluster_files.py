@@ -92,6 +92,7 @@ def test_manifests_are_those_of_kuberay(name, schema):
 def test_both_manifests_start_one_cluster():
     one, job = (read(FOLDER / "kubernetes" / f"{name}.yaml") for name in ("raycluster", "rayjob"))
     assert job["spec"]["rayClusterSpec"] == one["spec"]
+    assert one["spec"]["authOptions"] == {"mode": "token"}, "other pods reach the dashboard"
     assert one["spec"]["rayVersion"] == machine.version("ray"), "the image has what constraints.txt pins"
     pools = {group["groupName"]: group for group in one["spec"]["workerGroupSpecs"]}
     for pool in pools.values():
@@ -108,6 +109,7 @@ def test_both_manifests_start_one_cluster():
 def test_the_slurm_script_is_bash_and_names_what_is_missing(tmp_path):
     script = FOLDER / "slurm.sh"
     subprocess.run(["bash", "-n", str(script)], check=True)
+    assert "export RAY_AUTH_MODE=token" in script.read_text(), "other users of the nodes reach the dashboard"
     for words, says in (([], "name a benchmark"), (["b.yaml"], "name a folder"), (["b.yaml", "here"], "absolute path")):
         done = subprocess.run(["bash", str(script), *words], capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode and says in done.stderr
