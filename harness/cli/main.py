@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except HarnessError as error:
         if "--debug" in given:
-            traceback.print_exc()
+            typer.echo(redact.text(traceback.format_exc()), err=True, nl=False)
         faults = error.faults if isinstance(error, UserError) else [error]
         return _fail([str(fault) for fault in faults], error.exit_code)
     except TyperException as error:

@@ -67,6 +67,14 @@ def test_an_argument_that_holds_one_is_refused(told, secret, key):
     assert f"error: --set {key}: holds " in told(TEXT, "run", "x.yaml", "--set", f"{key}={secret}")
 
 
+@pytest.mark.parametrize(
+    "words", [("show",), ("report",), ("data", "list"), ("sample",), ("list",), ("--debug", "show")]
+)
+def test_no_error_repeats_one(told, words):
+    said = told(TEXT, *words, CANARY)
+    assert redact.HIDDEN in said and ("Traceback" in said) == ("--debug" in words)
+
+
 def test_paths_and_hashes_are_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable may name a folder of data, and a cache may name its folders by 40 hex digits."""
     monkeypatch.setenv("PRIVATE_DATA", str(tmp_path))
