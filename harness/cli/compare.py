@@ -38,7 +38,7 @@ def compare(
     ] = 20,
     output: Output = None,
 ) -> None:
-    """Compare two folders of results, or a git revision with this tree: slower, changed, worse? Exit 0, 3 or 4."""
+    """Compare two folders of results, or a git revision with this tree: slower, changed, worse? Exit 0, 3, 4 or 5."""
     from rich.console import Console
 
     console = Console()
@@ -72,13 +72,12 @@ def _folders(base: str, new: str | None, accept: bool) -> Comparison:
     from harness.storage.objects import place
 
     if new is None:
-        remedy = f"harness compare {base} NEW, or --against REVISION {base}"
+        file = base if place(base).is_file() else "BENCHMARK.yaml"
+        remedy = f"harness compare BASE NEW, or harness compare {file} --against REVISION"
         raise UserError(Fault("compare needs two folders of results, or --against", remedy=remedy))
-    found = store.open_folder(new)
+    there, found = folders.baseline(base), store.open_folder(new)
     if not found:
         raise UserError(Fault("no stored trial", where=new, remedy="harness run BENCHMARK --results FOLDER"))
-    # a baseline that is not there yet, as in CI's first run, is no mistake of who asks
-    there = store.open_folder(base) if place(base).is_dir() else []
     return folders.compare(there, found, (base, new), accept)
 
 

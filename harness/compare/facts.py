@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from harness.record import Record
 
-EXACT = (
-    "status", "data_sha256", "parameters", "updates", "examples", "tokens", "padded_tokens", "train_loss",
-    "weights_sha256",
-)  # fmt: skip
-"""Fields that must not differ; the loss and the hash of the weights are those of a fixed seed."""
-SHOWN = {"data_sha256": "data", "weights_sha256": "trained weights", "train_loss": "training loss"}
+COUNTS = ("status", "data_sha256", "parameters", "flops_per_token", "updates", "examples", "tokens", "padded_tokens")
+"""Fields that must not differ on any machine. FLOPs are those of the model, computed from its settings."""
+COMPUTED = ("train_loss", "weights_sha256")
+"""Of a fixed seed; they must not differ where the same kernels add in the same order, which a CPU alone keeps to."""
+SHOWN = {"data_sha256": "data", "weights_sha256": "trained weights", "train_loss": "training loss",
+         "flops_per_token": "FLOPs per token"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,30 @@ class Fact:
 
 def changed(base: Record, new: Record) -> list[Fact]:
     """Return the facts in which two records of one trial differ."""
-    pairs = [(name, getattr(base, name), getattr(new, name)) for name in EXACT]
-    return [Fact(name, one, other) for name, one, other in pairs if not _equal(one, other)]
+    names = COUNTS if unlike(base, new) else COUNTS + COMPUTED
+    pairs = [(name, getattr(base, name), getattr(new, name)) for name in names]
+    return [Fact(name, one, other) for name, one, other in pairs if not _equal(name, one, other)]
 
 
-def _equal(one: object, other: object) -> bool:
-    both_nan = isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
-    return both_nan or one == other
+def unlike(base: Record, new: Record) -> str:
+    """Say why two records of one trial need not be equal to the last bit; empty where they must be."""
+    if base.packed != new.packed:
+        return f"base trained {together(base)}, new {together(new)}"
+    devices = sorted({base.device, new.device})
+    return "" if devices == ["cpu"] else f"trained on {' and '.join(filter(None, devices)) or 'a device not known'}"
+
+
+def together(record: Record) -> str:
+    """Say what a trial was trained with."""
+    kernel = f" ({record.kernel})" if record.kernel else ""
+    return f"{record.packed} trials as one program{kernel}" if record.packed > 1 else f"each trial alone{kernel}"
+
+
+def _equal(name: str, one: object, other: object) -> bool:
+    nan = [isinstance(value, float) and math.isnan(value) for value in (one, other)]
+    if name == "flops_per_token" and any(nan):  # not known of a trial that did not end well, nor of an old record
+        return True
+    return all(nan) or one == other
 
 
 def _short(value: object) -> str:

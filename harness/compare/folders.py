@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 
-from harness import machine
-from harness.compare import facts, scores, timing
-from harness.compare.result import Comparison, Line, facts_line, score_line, time_line
-from harness.config.grid import PLUGINS
+from harness.compare import apart, clock, facts, scores
+from harness.compare.clock import Clocks, Pairs
+from harness.compare.result import Comparison, Line, crash_line, facts_line, score_line
+from harness.compare.timing import FINDABLE, OPEN, Timing, quick
+from harness.errors import Fault, UserError
 from harness.metrics import METRICS
 from harness.record import Record
+from harness.report.variants import flat
+from harness.report.words import listing, phrase, plural
 from harness.stats import worst
+from harness.storage import store
+from harness.storage.objects import place
 from harness.trial import Trial, key_of
 
+ALL = "all variants"
 APART = (
     "The two runs were not interleaved: a machine that was busy in one of them alone looks like a change of the code. "
     "Before you act on a time, run: harness compare --against REVISION BENCHMARK"
 )
-
-RECORD = (
-    "To record one, with the code to compare with and where new was measured: harness run BENCHMARK --results FOLDER"
+UNDECIDED = (
+    "{open} of {all} times are not decided. The machine moved the time of an update by {share:.0%} while these trials "
+    "ran, and a slowdown of 20 % may hide where an interval reaches 1.2. Run both on a quieter machine, or in turn, "
+    "which other work hardly disturbs: harness compare --against REVISION BENCHMARK"
 )
-Stored = Mapping[tuple[str, str], Record]
-"""Records by fingerprint and id."""
+FEW = "Longer, but of too few trials to tell code from what disturbed one of them throughout: {names}"
+TOO_SHORT = f"fewer than {clock.PARTS} updates after the warm-up"
+
+
+def baseline(text: str) -> list[Record]:
+    """Return the records to compare with; none where there is no such folder yet, as in CI's first run, which is no
+    mistake of who asks. Raises UserError where it is a file."""
+    folder = place(text)
+    if folder.is_file():
+        remedy = f"harness compare BASE NEW, both folders of results; or harness compare {text} --against REVISION"
+        raise UserError(Fault("compare needs a folder of results, and this is a file", where=text, remedy=remedy))
+    return store.open_folder(text) if folder.is_dir() else []
 
 
 def compare(base: Iterable[Record], new: Iterable[Record], names: tuple[str, str], accept: bool = False) -> Comparison:
@@ -33,15 +48,16 @@ def compare(base: Iterable[Record], new: Iterable[Record], names: tuple[str, str
     ended = ([r for r in records if r.status != "stopped"] for records in (base, new))  # early, by a search
     one, other = ({(r.fingerprint, r.trial_id): r for r in records} for records in ended)
     shared = sorted(one.keys() & other.keys())
-    notes = _unlike(one, other, shared, names)
-    variants: dict[str, list[tuple[Record, Record]]] = defaultdict(list)
+    notes = apart.unlike(one, other, shared, names)
+    grouped: dict[str, list[tuple[Record, Record]]] = defaultdict(list)
     for key in shared:
-        variants[key_of(one[key].settings())].append((one[key], other[key]))
-    lines = [line for pairs in variants.values() for line in _lines(pairs, len(variants))]
-    whole = [ratio for pairs in variants.values() for ratio in map(_ratio, pairs) if ratio]
-    if len(variants) > 1 and whole:
-        lines.append(time_line("all variants", timing.judge(whole, len(variants) + 1)))
-    return Comparison(*names, lines, [*notes, *([APART] if lines else [])], accept)
+        grouped[key_of(one[key].settings())].append((one[key], other[key]))
+    variants = _named(grouped)
+    clocks = clock.judge({name: [pair for pair in pairs if _timed(*pair)] for name, pairs in variants.items()})
+    lines = [line for name, pairs in variants.items() for line in _lines(name, pairs, clocks)]
+    if clocks.whole:
+        lines.append(Line(ALL, "time", clocks.whole.verdict, _numbers(clocks.whole), clocks.whole))
+    return Comparison(*names, lines, [*notes, *_told(lines, clocks)], accept)
 
 
 def name_of(records: list[Record]) -> str:
@@ -50,15 +66,54 @@ def name_of(records: list[Record]) -> str:
     return f"{trial.label.rpartition('-s')[0]}-h{trial.hidden_size}"
 
 
-def _lines(pairs: list[tuple[Record, Record]], variants: int) -> list[Line]:
-    name = name_of([base for base, _ in pairs])
-    found = [fact for base, new in pairs for fact in facts.changed(base, new)]
-    ratios = [ratio for ratio in map(_ratio, pairs) if ratio]
-    seconds = [timing.quick(new.update_seconds, new.warmup_updates) for _, new in pairs]
-    lines = [facts_line(name, found), scored(name, [b for b, _ in pairs], [n for _, n in pairs])]
-    if ratios:
-        lines.append(time_line(name, timing.judge(ratios, variants + 1), min(seconds)))
-    return lines
+def _named(grouped: Mapping[str, Pairs]) -> dict[str, Pairs]:
+    """Return the variants by name; those of one name are told apart by the settings that differ among them."""
+    short = {key: name_of([pairs[0][0]]) for key, pairs in grouped.items()}
+    counts, named = Counter(short.values()), {}
+    for key, name in short.items():
+        if counts[name] > 1:
+            alike = [flat(grouped[k][0][0].settings()) for k, other in short.items() if other == name]
+            own = flat(grouped[key][0][0].settings())
+            names = [each for each in own if any(settings.get(each) != own[each] for settings in alike)]
+            name = " · ".join([name, *(phrase(each, own[each]) for each in names)])
+        named[name] = grouped[key]
+    assert len(named) == len(grouped), "two variants of one name"
+    return named
+
+
+def _timed(base: Record, new: Record) -> bool:
+    """True for two records whose times can be held against each other."""
+    return base.status == new.status == "ok" and base.packed == new.packed
+
+
+def _lines(name: str, pairs: Pairs, clocks: Clocks) -> Iterator[Line]:
+    whole = [pair for pair in pairs if "failed" not in (pair[0].status, pair[1].status)]
+    if len(whole) < len(pairs):
+        yield crash_line(name, _crashes([pair for pair in pairs if pair not in whole]))
+    if not whole:
+        return
+    left_out = sorted({why for pair in whole if (why := facts.unlike(*pair))})
+    yield facts_line(name, [fact for pair in whole for fact in facts.changed(*pair)], "; ".join(left_out))
+    yield scored(name, [base for base, _ in whole], [new for _, new in whole])
+    both = [pair for pair in whole if pair[0].status == pair[1].status == "ok"]
+    if timing := clocks.variants.get(name):
+        seconds = min(quick(new.update_seconds, new.warmup_updates) for base, new in both if _timed(base, new))
+        numbers = _numbers(timing, " as the other variants take" if clocks.beside else "")
+        yield Line(name, "time", timing.verdict, numbers, timing, seconds)
+    elif both:
+        packed = next((facts.unlike(*pair) for pair in both if not _timed(*pair)), "")
+        why = f"not comparable: {packed}; run both with the same `pack`" if packed else TOO_SHORT
+        yield Line(name, "time", OPEN, why)
+
+
+def _crashes(pairs: Pairs) -> str:
+    """Say which trials crashed, on which side and of what, each reason once."""
+    told: dict[str, list[int]] = defaultdict(list)
+    for base, new in pairs:
+        sides = [record for record in (base, new) if record.status == "failed"]
+        where = "on both sides" if len(sides) == 2 else "in base alone" if sides == [base] else "in new alone"
+        told[f"{where}: {sides[-1].reason or 'no reason is known'}"].append(sides[-1].seed)
+    return "; ".join(f"seed {', '.join(map(str, sorted(seeds)))} failed {where}" for where, seeds in told.items())
 
 
 def scored(name: str, base: list[Record], new: list[Record]) -> Line:
@@ -69,61 +124,19 @@ def scored(name: str, base: list[Record], new: list[Record]) -> Line:
     return score_line(name, scores.judge(before, after, higher), form)
 
 
-def _ratio(pair: tuple[Record, Record]) -> float | None:
-    """Time of an update, new over base; None where one has none."""
-    base, new = (timing.quick(r.update_seconds, r.warmup_updates) for r in pair)
-    return new / base if base > 0 and new > 0 else None
+def _numbers(timing: Timing, than: str = "") -> str:
+    interval = f"[{timing.low:.3f}, {timing.high:.3f}]"
+    return f"{timing.ratio:.3f} times as long{than} {interval}, {plural(timing.pairs, 'trial')}"
 
 
-def _unlike(one: Stored, other: Stored, shared: Sequence, names: tuple[str, str]) -> list[str]:
-    """Say what is not compared, and why."""
-    if not shared:
-        why = "; ".join(_reasons(one, other, names))
-        return [f"no comparable baseline: {why}. {RECORD}"]
-    left = len(one.keys() | other.keys()) - len(shared)
-    return [f"{left} trials stand in one folder alone and are not compared"] if left else []
-
-
-def _reasons(one: Stored, other: Stored, names: tuple[str, str]) -> Iterator[str]:
-    """Name all that keeps two sets of records apart: the machine and its versions, and settings, each with both
-    values."""
-    if empty := [name for name, records in zip(names, (one, other), strict=True) if not records]:
-        yield f"no trial is stored in {' and '.join(empty)}"
-        return
-    machines = [sorted({key[0] for key in records}) for records in (one, other)]
-    if not set(machines[0]) & set(machines[1]):
-        yield f"base was measured on {', '.join(machines[0])}, new on {', '.join(machines[1])}"
-        yield from _apart(_machine, one, other)
-    if not {key[1] for key in one} & {key[1] for key in other}:
-        yield "no trial stands in both"
-        yield from _apart(_settings, one, other)
-
-
-def _apart(facts: Callable[[Record], dict[str, Any]], one: Stored, other: Stored) -> Iterator[str]:
-    """Yield each fact of which no value is found on both sides."""
-    sides: list[dict[str, set[str]]] = []
-    for records in (one, other):
-        sides.append(defaultdict(set))
-        for name, value in (fact for record in records.values() for fact in facts(record).items()):
-            sides[-1][name].add(json.dumps(value))
-    for name in sides[0]:
-        base, new = (side.get(name, {"null"}) for side in sides)
-        if not base & new:
-            yield f"{name}: base {_listed(base)}, new {_listed(new)}"
-
-
-def _listed(values: set[str]) -> str:
-    shown = [value.strip('"') for value in sorted(values)]
-    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
-
-
-def _machine(record: Record) -> dict[str, Any]:
-    """What of a record's machine can change a number."""
-    return machine.decisive(json.loads(record.machine or "{}")) | {"device": record.device}
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    """The settings of a trial, those of its task and cell as well."""
-    plain = record.settings()
-    inner = {f"{kind}.{name}": value for kind in PLUGINS for name, value in plain[kind].items()}
-    return {name: value for name, value in plain.items() if name not in PLUGINS} | inner
+def _told(lines: list[Line], clocks: Clocks) -> list[str]:
+    """Say what to do about times."""
+    times = [line for line in lines if line.timing]
+    undecided = [line for line in times if line.verdict == OPEN]
+    if not undecided:
+        return [APART] if times else []
+    long = [
+        line.name for line in undecided if line.timing and line.timing.low == 0 and line.timing.ratio > 1 + FINDABLE
+    ]
+    few = [FEW.format(names=listing(long))] if long else []
+    return [*few, UNDECIDED.format(open=len(undecided), all=len(times), share=clocks.wavered)]

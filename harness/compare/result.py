@@ -12,6 +12,7 @@ from harness.compare.timing import Timing
 
 Kind = Literal["time", "facts", "score"]
 BAD = {"slower", "changed", "worse"}
+CRASHED = "crashed"
 OPEN = {"inconclusive"}
 
 
@@ -44,7 +45,12 @@ class Comparison:
 
     @property
     def failed(self) -> list[Line]:
-        """Lines that fail the gate."""
+        """Lines that fail the gate: worse, or crashed."""
+        return [*self.worse, *(line for line in self.lines if line.verdict == CRASHED)]
+
+    @property
+    def worse(self) -> list[Line]:
+        """Lines that are a regression."""
         return [line for line in self.lines if line.verdict in BAD - ({"changed"} if self.accept_changes else set())]
 
     @property
@@ -54,9 +60,10 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0: nothing worse; 3: a regression; 4: inconclusive, or nothing that could be compared."""
+        """0: nothing worse; 3: a regression; 5: none was found, but trials crashed, and that is no pass; 4:
+        inconclusive, or nothing that could be compared."""
         if self.failed:
-            return 3
+            return 3 if self.worse else 5
         return 4 if self.undecided or not self.lines else 0
 
     @property
@@ -65,7 +72,12 @@ class Comparison:
         if not self.lines:
             return "nothing could be compared"
         if self.failed:
-            return f"{len(self.failed)} of {len(self.lines)} comparisons are worse"
+            found = {
+                "are worse": len(self.worse),
+                "could not be made: a trial crashed": len(self.failed) - len(self.worse),
+            }
+            told = ", ".join(f"{count} {what}" for what, count in found.items() if count)
+            return told.replace(" ", f" of {len(self.lines)} comparisons ", 1)
         if self.undecided:
             return f"{len(self.undecided)} of {len(self.lines)} comparisons are inconclusive, none is worse"
         return f"none of {len(self.lines)} comparisons is worse"
@@ -79,9 +91,16 @@ def time_line(
     return Line(name, "time", timing.verdict, numbers, timing, seconds, raw)
 
 
-def facts_line(name: str, found: list[Fact]) -> Line:
-    """Say which facts changed."""
-    return Line(name, "facts", "changed" if found else "equal", "; ".join(map(str, found)) or "equal to the last bit")
+def facts_line(name: str, found: list[Fact], left_out: str = "") -> Line:
+    """Say which facts changed. `left_out`: why losses and weights were not compared."""
+    told = "; ".join(map(str, found)) or ("counts are equal" if left_out else "equal to the last bit")
+    rest = f"; losses and weights are not compared: {left_out}" if left_out else ""
+    return Line(name, "facts", "changed" if found else "equal", told + rest)
+
+
+def crash_line(name: str, told: str) -> Line:
+    """Say which trials crashed, where and of what."""
+    return Line(name, "facts", CRASHED, told)
 
 
 def score_line(name: str, found: Scores, form: str) -> Line:

@@ -47,7 +47,7 @@ def judge(ratios: Sequence[float], comparisons: int = 1, find: float = FINDABLE)
     ordered = sorted(logs)
     ends = (ordered[low_rank - 1], ordered[high_rank - 1]) if reached >= wanted else (-math.inf, math.inf)
     low, high = (math.exp(end) if end < 700 else math.inf for end in ends)
-    return Timing(math.exp(median(logs)), low, high, len(logs), _verdict(low, high, find))
+    return Timing(math.exp(median(logs)), low, high, len(logs), verdict_of(low, high, find))
 
 
 def confirmed(measured: Sequence[Sequence[float]], comparisons: int = 1, find: float = FINDABLE) -> Timing:
@@ -57,7 +57,8 @@ def confirmed(measured: Sequence[Sequence[float]], comparisons: int = 1, find: f
     return replace(judged, verdict=OPEN) if judged.verdict == "slower" and alone.count("slower") < 2 else judged
 
 
-def _verdict(low: float, high: float, find: float) -> TimeVerdict:
+def verdict_of(low: float, high: float, find: float) -> TimeVerdict:
+    """Decide by an interval of the ratio, as `judge` does."""
     margin = 1 + MARGIN * find
     if low > margin:
         return "slower"

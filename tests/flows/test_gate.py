@@ -129,6 +129,9 @@ def test_each_ratio_is_of_both_orders_and_many_are_put_together():
     ("arguments", "words"),
     [
         (["compare", "results/none"], "two folders of results"),
+        (["compare", "results/none"], "harness compare BENCHMARK.yaml --against REVISION"),
+        (["compare", "{tiny}"], "tiny.yaml --against REVISION"),
+        (["compare", "{tiny}", "{tmp}"], "this is a file"),
         (["compare", "{tiny}", "--against", "no-such-revision"], "no revision 'no-such-revision'"),
         (["compare", "{tiny}", "--against=--upload-pack=x"], "is no revision"),
         (["compare", "{tiny}", "{tiny}", "--against", "HEAD"], "not two folders"),
@@ -158,11 +161,19 @@ def test_a_baseline_that_is_not_there_yet_is_no_pass_and_no_mistake(tmp_path, ca
 
 
 def test_two_folders_by_the_command(tmp_path, capsys):
-    for name in ("a", "b"):
+    for name, seconds in (("a", [0.01] * 20), ("b", [0.01] * 20), ("c", [0.01, 0.02] * 3 + [0.01] * 7 + [0.02] * 7)):
         store = Store(tmp_path / name, "ci", "test-2c-01234567")
         for trial in grid(2)[:4]:
-            store.write(record(trial, update_seconds=[0.01] * 20, warmup_updates=3))
-    code = cli.main(["compare", str(tmp_path / "a" / "ci"), str(tmp_path / "b" / "ci")])
+            store.write(record(trial, update_seconds=seconds, warmup_updates=3))
+    for name, code, verdict in (("a", 0, "not significant"), ("b", 0, "not significant"), ("c", 4, "inconclusive")):
+        assert cli.main(["compare", str(tmp_path / "a" / "ci"), str(tmp_path / name / "ci")]) == code
+        told = " ".join(capsys.readouterr().out.split())
+        assert verdict in told and "equal to the last bit" in told and "harness compare --against REVISION" in told
+
+
+def test_a_crash_by_the_command_ends_with_5(tmp_path, capsys):
+    store = Store(tmp_path, "ci", "test-2c-01234567")
+    store.write(record(grid(1)[0], status="failed", reason="RuntimeError: can't allocate memory"))
+    assert cli.main(["compare", str(tmp_path / "ci"), str(tmp_path / "ci")]) == 5
     told = capsys.readouterr().out
-    assert code == 4 and "inconclusive" in told and "equal to the last bit" in told
-    assert cli.main(["compare", str(tmp_path / "a" / "ci"), str(tmp_path / "a" / "ci")]) == 4
+    assert "crashed" in told and "seed 0 failed on both" in told and "could not be made: a trial crashed" in told

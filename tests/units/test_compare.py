@@ -9,12 +9,12 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from report_records import DIGITS, diverged, grid, record
+from report_records import DIGITS, grid, record
 from rich.console import Console
 from scipy import stats as scipy_stats
 
 from harness.compare import against, folders, scores, timing, written
-from harness.compare.facts import changed
+from harness.compare.facts import changed, unlike
 from harness.compare.result import Comparison, Line, time_line
 
 
@@ -108,27 +108,22 @@ def test_facts_are_exact():
     found = changed(one, one.replace(train_loss=0.1 + 1e-16 * 2, parameters=one.parameters + 1))
     assert [fact.name for fact in found] == ["parameters", "train_loss"]
     assert changed(one.replace(train_loss=math.nan), one.replace(train_loss=math.nan)) == []
+    (flops,) = changed(one.replace(flops_per_token=100.0), one.replace(flops_per_token=101.0))
+    assert str(flops) == "FLOPs per token: 100.0 -> 101.0"
+    assert changed(one, one.replace(flops_per_token=100.0)) == []  # an old record has none
 
 
-def timed(trial, factor: float = 1.0, **changes):
-    rng = np.random.default_rng(trial.seed)
-    seconds = (factor * 0.01 * np.exp(0.02 * rng.normal(size=30))).tolist()
-    return record(trial, update_seconds=seconds, warmup_updates=3, **changes)
+def test_numbers_are_exact_on_a_cpu_alone_and_counts_everywhere():
+    one = record(grid(1)[0], train_loss=0.1, weights_sha256="ab", device="NVIDIA H100")
+    other = one.replace(train_loss=0.1 + 2e-16, weights_sha256="cd")
+    assert changed(one, other) == [] and "trained on NVIDIA H100" in unlike(one, other)
+    assert [fact.name for fact in changed(one, other.replace(updates=one.updates + 1))] == ["updates"]
+    cpu = [each.replace(device="cpu") for each in (one, other)]
+    assert [fact.name for fact in changed(*cpu)] == ["train_loss", "weights_sha256"] and not unlike(*cpu)
 
 
-def test_folders_are_compared_trial_by_trial():
-    trials = grid(14, cells=("lstm",))[:28]
-    base = [timed(trial) for trial in trials]
-    same = folders.compare(base, base, ("a", "b"))
-    assert same.exit_code == 0 and {line.kind for line in same.lines} == {"time", "facts", "score"}
-    slow = folders.compare(base, [timed(trial, 1.3) for trial in trials], ("a", "b"))
-    assert slow.exit_code == 3 and "1.300 times as long" in slow.failed[0].numbers
-    other = folders.compare(base, [timed(trial, train_loss=0.5) for trial in trials], ("a", "b"))
-    assert other.exit_code == 3 and {line.verdict for line in other.failed} == {"changed"}
-    assert folders.compare(base, [timed(trial, train_loss=0.5) for trial in trials], ("a", "b"), True).exit_code == 0
-    lost = folders.compare(base, [diverged(trial) for trial in trials], ("a", "b"))
-    assert "worse" in {line.verdict for line in lost.failed}
-    assert any("not interleaved" in note for note in same.notes)
+def timed(trial, **changes):
+    return record(trial, update_seconds=[0.01] * 30, warmup_updates=3, **changes)
 
 
 UNLIKE = {
@@ -218,6 +213,9 @@ def test_a_hostile_name_opens_nothing_in_any_format(name):
 def test_exit_codes():
     good, bad = Line("x", "time", "not significant", ""), Line("x", "time", "slower", "")
     open_, facts = Line("x", "time", "inconclusive", ""), Line("x", "facts", "changed", "")
-    codes = [Comparison("a", "b", lines).exit_code for lines in ([], [good], [good, open_], [open_, bad], [facts])]
-    assert codes == [4, 0, 4, 3, 3]
+    crash = Line("x", "facts", "crashed", "")
+    cases = ([], [good], [good, open_], [open_, bad], [facts], [good, crash], [open_, crash], [crash, bad])
+    assert [Comparison("a", "b", [*lines]).exit_code for lines in cases] == [4, 0, 4, 3, 3, 5, 5, 3]
+    both = Comparison("a", "b", [crash, bad, good])
+    assert both.sentence == "1 of 3 comparisons are worse, 1 could not be made: a trial crashed"
     assert Comparison("a", "b", [facts], accept_changes=True).exit_code == 0
