@@ -23,12 +23,13 @@ from harness.search import Search
 from harness.search import reading as searching
 
 MAX_TRIALS = 100_000
-KEYS = ("question", "name", "seeds", "set", "match", "like_for_like", "sweep", "search", "claims")
+KEYS = ("question", "name", "seeds", "set", "match", "like_for_like", "pack", "sweep", "search", "claims")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9_-])?")
 SLUG_WORDS = "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit, the last no '.'"
 
 _SEED_COUNT = Field(Annotated[int, Limits(ge=1, le=MAX_TRIALS)])
 _KERNEL = Field(Literal["loop", "fused"])
+_PACK = Field(Annotated[int, Limits(ge=2, le=4_096)] | Literal["auto", "off"])
 _SEED = Field(Annotated[int, Limits(ge=0, lt=2**32)])
 
 
@@ -60,6 +61,7 @@ class Draft:
     question: str
     sweeps: list[Sweep]
     claims: list[tuple[dict[str, Any], Key]]
+    pack: str
     overridden: bool
     ready: bool
 
@@ -97,7 +99,7 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Draft:
     # an override at fault was to change every grid: what is wrong with them without it may not be wrong at all
     ready = not misread and len(faults) == typed
     overridden = any(override.key != "name" for override in given)
-    return Draft(reader, name, question, sweeps, parts, overridden, ready)
+    return Draft(reader, name, question, sweeps, parts, _pack(top, reader), overridden, ready)
 
 
 def _sweeps(top: dict[str, Any], reader: Reader) -> tuple[list[Sweep], list[tuple[dict[str, Any], Key]]]:
@@ -134,6 +136,14 @@ def _like_for_like(top: dict[str, Any], grids: Sequence[Grid], reader: Reader) -
             what = "kernel: given beside like_for_like"
             reader.faults.append(Fault(what, grid.where, remedy="leave one of them out"))
         grid.choices["kernel"] = [value]
+
+
+def _pack(top: dict[str, Any], reader: Reader) -> str:
+    """Return which trials train as one program where the command does not say: auto, off, or K at most."""
+    value = top.get("pack", "off")
+    if fault := _PACK.fault(value):
+        reader.refuse(fault[0], ("pack",), fault[1])
+    return str(value)
 
 
 def _secrets(document: Document, overrides: Sequence[str]) -> Iterator[Fault]:

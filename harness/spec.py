@@ -6,6 +6,7 @@
     set: {examples: 10000}              # settings of every trial; a list sweeps
     match: parameters                   # optional: solve the hidden sizes for one budget (harness/match.py)
     like_for_like: loop                 # optional: one kind of kernel for every cell, or fused (harness/draft.py)
+    pack: auto                          # optional: trials of one shape as one program, or off, or K at most
     search: {kind: random, ...}         # optional: tries in a space instead of every point (harness/search/)
     sweep:                              # grids: each is the product of its lists, over `set`
       - task: {name: adding, length: [50, 100]}
@@ -49,6 +50,7 @@ class Benchmark:
     matched: tuple[Matched, ...] = ()
     search: Search | None = None
     studies: tuple[Study, ...] = ()
+    pack: str = "off"  # which trials train as one program where the command does not say; of a trial it decides nothing
 
     @property
     def known(self) -> tuple[Trial, ...]:
@@ -115,7 +117,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Benchmark:
     matched = tuple(kind for sweep in draft.sweeps for kind in sweep.matched)
     search = next((sweep.search for sweep in draft.sweeps if sweep.search), None)
     about = (draft.name, draft.question, Path(path), tuple(distinct.values()), draft.overridden)
-    return Benchmark(*about, tuple(claims), matched, search, tuple(studies))
+    return Benchmark(*about, tuple(claims), matched, search, tuple(studies), draft.pack)
 
 
 def _claim(part: dict[str, Any], trials: tuple[Trial, ...] | None, reader: Reader, key: Key) -> Claim:

@@ -12,7 +12,8 @@ lstms   the same of LSTMs alone, a second each, of which packs make the least
 grus    the same of GRUs of 16 units, two seconds each, without Tune
 
 In each round every peer runs once, in an order that turns; a ratio is that of seconds in the same round, its interval a
-bootstrap over rounds (95 %). None may reach a worse score or loss than the base: else the command ends with 1.
+bootstrap over rounds (95 %). Means over all trials are given with standard errors. None may reach a worse score or a
+higher loss than the base, by more than 0.05 (words 0.15) and three standard errors: else the command ends with 1.
 """
 
 from __future__ import annotations

@@ -59,27 +59,41 @@ def interleaved(peers: dict[str, Run], rounds: int) -> dict[str, Taken]:
 
 
 def ratio(a: Sequence[float], b: Sequence[float]) -> str:
-    """Median of a / b in the same round, with a bootstrap interval."""
+    """Median of a / b in the same round, with a bootstrap interval; of one round there is none."""
     each, draw = np.array(a) / np.array(b), np.random.default_rng(0)
+    if len(each) == 1:
+        return f"{each[0]:.2f}"
     drawn = np.median(draw.choice(each, (5000, len(each))), axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return f"{np.median(each):.2f} [{low:.2f}, {high:.2f}]"
 
 
 def table(title: str, found: dict[str, Taken], base: str, tolerance: float) -> bool:
-    """Print a row for each peer; return whether none is worse than the base by `tolerance`, or 3 standard errors."""
+    """Print a row for each peer; return whether none reached a worse score, or a higher loss, than the base by
+    `tolerance` or by 3 standard errors, whichever is more."""
     print(f"\n### {title}\n")
     print(f"| peer | process, s | against {base} | trials, s | against {base} | score | loss |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     sound = True
     for name, taken in found.items():
-        score, loss = float(np.mean(taken.score)), float(np.mean(taken.loss))
-        of, key = (score, "score") if np.isfinite(score) else (loss, "loss")
-        spread = float(np.std(getattr(taken, key)) + np.std(getattr(found[base], key))) / np.sqrt(len(taken.loss))
-        theirs, sign = float(np.mean(getattr(found[base], key))), 1 if key == "score" else -1
-        same = sign * (of - theirs) >= -max(tolerance, 3 * spread)
-        sound &= same
         pairs = ((taken.wall, found[base].wall), (taken.own, found[base].own))
         times = " | ".join(f"{np.median(a):.2f} | {ratio(a, b)}" for a, b in pairs)
-        print(f"| {name} | {times} | {score:.3f} | {loss:.3f}{'' if same else ' WORSE'} |")
+        reached = [
+            _reached(taken.score, found[base].score, tolerance, higher=True),
+            _reached(taken.loss, found[base].loss, tolerance, higher=False),
+        ]
+        sound &= all(same for _, same in reached)
+        print(f"| {name} | {times} | {' | '.join(text for text, _ in reached)} |")
     return sound
+
+
+def _reached(own: Sequence[float], base: Sequence[float], tolerance: float, higher: bool) -> tuple[str, bool]:
+    """Return the mean over all trials with its standard error, and whether it is no worse than the base's."""
+    means, errors = zip(
+        *((np.mean(values), np.std(values) / np.sqrt(len(values))) for values in (own, base)), strict=True
+    )
+    worse = (means[1] - means[0]) * (1 if higher else -1)  # NaN, of what has no score, is not
+    same = not worse > max(tolerance, 3 * float(np.hypot(*errors)))
+    if np.isnan(means[0]):
+        return "–", True
+    return f"{means[0]:.3f} +- {errors[0]:.3f}{'' if same else ' WORSE'}", same

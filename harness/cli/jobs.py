@@ -37,7 +37,7 @@ def submit(
     on: Annotated[str, typer.Option("--on", metavar="CLUSTER", help="the cluster's file: cluster/NAME.yaml")],
     set_: Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="as of `harness run`")] = [],  # noqa: B006
     max_concurrent: Annotated[int | None, typer.Option("--max-concurrent", min=1, metavar="N")] = None,
-    pack: Annotated[str, typer.Option(metavar="auto|off|K", help="as of `harness run`")] = "off",
+    pack: Annotated[str | None, typer.Option(metavar="auto|off|K", help="as of `harness run`")] = None,
     gpus: Annotated[float, typer.Option("--gpus-per-trial", metavar="F", help="as of `harness run`")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would go; send nothing")] = False,
     results: Results = Path("results"),
@@ -48,7 +48,9 @@ def submit(
     from harness.pack.plan import asked
 
     options = ["--max-concurrent", str(max_concurrent)] if max_concurrent else []
-    options += ["--pack", pack] if asked(pack) != 1 else []
+    if pack is not None:
+        asked(pack)
+        options += ["--pack", pack]
     options += [OPTION, f"{gpus:g}"] if gpus else []
     _submit(_planned(file, on, set_, options), results, no_token, dry_run)
 

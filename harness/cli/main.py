@@ -119,7 +119,10 @@ def run(
     checkpoint_seconds: Annotated[
         float | None, typer.Option(min=0, metavar="S", help="between two checkpoints of a trial [default: 20 or more]")
     ] = None,
-    pack: Annotated[str, typer.Option(metavar="auto|off|K", help="train K trials of one shape as one program")] = "off",
+    pack: Annotated[
+        str | None,
+        typer.Option(metavar="auto|off|K", help="train K trials of one shape as one program [default: FILE's, or off]"),
+    ] = None,
     gpus: Annotated[
         float, typer.Option("--gpus-per-trial", metavar="F", help="share of a GPU for each trial [default: CPUs]")
     ] = 0.0,

@@ -47,7 +47,7 @@ def run(
     weights: bool = True,
     checkpoint_seconds: float | None = None,
     stop: Stop | None = None,
-    pack: str = "off",
+    pack: str | None = None,
     gpus: float = 0.0,
     gpu_wait: float = 0.0,
 ) -> list[Record]:
@@ -55,15 +55,15 @@ def run(
     the fields that a report reads.
 
     `on`: "tune" (a local Ray of our own), "inline" (this process) or "cluster" (that of the Ray job around this
-    process). `max_concurrent`: trials at once, by default as many as there are CPUs for their threads. `wandb`: whether
-    its runs are written, and uploaded too. `weights`: keep what is trained beside each record. `checkpoint_seconds`:
-    between two checkpoints of a trial that runs. `pack`: "auto", "off", or how many trials of one shape train as one
-    program (harness/pack/), which decides neither which trials there are nor what is recorded of them, but for
-    rounding. `gpus`: share of a GPU that each trial trains on (gpus.py), on a cluster
-    after a wait of at most `gpu_wait` seconds until there is one (scale_up.py). Raises Paused where it was asked to
-    `stop`.
+    process). `max_concurrent`: trials at once, by default as many as there are CPUs for their threads. `wandb`:
+    whether its runs are written, and uploaded too. `weights`: keep what is trained beside each record.
+    `checkpoint_seconds`: between two checkpoints of a trial that runs. `pack`: "auto", "off", or how many trials of
+    one shape train as one program (harness/pack/; None: as the benchmark says), which decides neither which trials
+    there are nor what is recorded of them, but for rounding. `gpus`: share of a GPU that each trial trains on
+    (gpus.py), on a cluster after a wait of at most `gpu_wait` seconds until there is one (scale_up.py). Raises
+    Paused where it was asked to `stop`.
     """
-    most = asked(pack)
+    most = asked(pack or benchmark.pack)
     share(gpus, most)
     from harness.launch import lineage, train
     from harness.launch.base import Target, mirror

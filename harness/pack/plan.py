@@ -87,6 +87,8 @@ def plan(trials: Sequence[Trial], most: int | None, workers: int, gain: Gain, gp
         reason = alone(trial, gpu)
         why[reason] += bool(reason)
         groups.setdefault(trial.id if reason else shape_of(trial), []).append(trial)
+    if len(groups) == len(trials) > 1 and not why.total():
+        why["no two of them have one shape"] = len(trials)
     packs: list[list[Trial]] = []
     for members in groups.values():
         if most:
@@ -103,7 +105,7 @@ def _auto(members: Sequence[Trial], workers: int, gain: Gain) -> tuple[int, str]
     count = min(len(members), math.ceil(len(members) / (MOST * workers)) * workers)
     size = math.ceil(len(members) / count)
     if size == 1:
-        return count, ""
+        return count, "all of one shape run at once" if count > 1 else ""
     times = gain(members[0], size, sum(cost.estimate(trial).seconds for trial in members))
     if times >= WORTH:
         return count, ""

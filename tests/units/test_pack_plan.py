@@ -48,6 +48,15 @@ def test_a_number_makes_as_few_packs_as_there_must_be_of_about_one_size():
     assert found.told == ["10 trials train in 3 packs of up to 4"]
 
 
+@pytest.mark.parametrize("most", [None, 4])
+def test_where_nothing_packs_it_is_said(most):
+    found = plan([trial(hidden_size=size) for size in (4, 8, 16)], most, 1, never)
+    assert [len(pack) for pack in found.packs] == [1, 1, 1]
+    assert found.told == ["3 trials train by themselves: no two of them have one shape"]
+    assert plan(seeds(2), None, 2, never).told == ["2 trials train by themselves: all of one shape run at once"]
+    assert plan(seeds(1), most, 1, never).told == []
+
+
 def test_what_may_differ_in_a_pack_and_what_may_not():
     same = [{"seed": 7}, {"learning_rate": 1.0}, {"clip_norm": 1.0}, {"clip_agc": 0.1}, {"weight_decay": 0.1}]
     same += [{"schedule": "cosine"}, {"select": "best"}, {"shuffled_targets": True}]

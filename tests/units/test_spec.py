@@ -258,3 +258,18 @@ def test_ids_of_stored_records_never_change() -> None:
     for name in LATER:
         assert name not in trial.canonical(), name
     assert Trial.from_canonical(trial.canonical()) == trial
+
+
+@pytest.mark.parametrize(
+    ("written", "pack"), [("", "off"), ("pack: off", "off"), ("pack: auto", "auto"), ("pack: 16", "16")]
+)
+def test_a_file_may_say_what_trains_together_and_no_id_hangs_on_it(write, written, pack):
+    found = spec.load(write(f"question: q\nsweep: {{task: adding, cell: [lstm, gru], examples: 100}}\n{written}"))
+    plain = spec.load(write("question: q\nsweep: {task: adding, cell: [lstm, gru], examples: 100}"))
+    assert found.pack == pack and found.trials == plain.trials
+
+
+@pytest.mark.parametrize("pack", ["1", "0", "5000", "true", "all", "[4]"])
+def test_what_is_no_size_of_a_pack_is_a_fault_of_the_file(refused, pack):
+    (said,) = refused(f"question: q\npack: {pack}\nsweep: {{task: adding, cell: lstm, examples: 100}}")
+    assert "pack: got" in said and "a whole number from 2 to 4,096, or auto, off" in said
