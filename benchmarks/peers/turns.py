@@ -95,5 +95,5 @@ def _reached(own: Sequence[float], base: Sequence[float], tolerance: float, high
     worse = (means[1] - means[0]) * (1 if higher else -1)  # NaN, of what has no score, is not
     same = not worse > max(tolerance, 3 * float(np.hypot(*errors)))
     if np.isnan(means[0]):
-        return "–", True
+        return "-", True
     return f"{means[0]:.3f} +- {errors[0]:.3f}{'' if same else ' WORSE'}", same
