@@ -48,9 +48,8 @@ def submit(
     from harness.pack.plan import asked
 
     options = ["--max-concurrent", str(max_concurrent)] if max_concurrent else []
-    if pack is not None:
-        asked(pack)
-        options += ["--pack", pack]
+    asked("off" if pack is None else pack)
+    options += [] if pack is None else ["--pack", pack]
     options += [OPTION, f"{gpus:g}"] if gpus else []
     _submit(_planned(file, on, set_, options), results, no_token, dry_run)
 
