@@ -7,11 +7,11 @@ run by the median of that over its trials: a machine with other work moves most 
 scatter around what they have in common. Both together, as of independent causes, are how far a time reaches.
 
 What a run has in common (clock, load, or code that all cells share) is one question, `all variants`: the median of all
-trials. Between runs of equal code that moved by 0.3 of its reach in the root mean square and by 0.67 at most, alike on
-a busy machine and a calmer one (122 pairs of 28 runs, results/reference/gate.md).
+trials. Between runs of equal code that moved by 0.3 of its reach in the root mean square and by 0.69 at most, alike on
+a busy machine and a calmer one (150 pairs of 36 runs, results/reference/gate.md).
 
 What a variant does beside the others is its own question, and one trial cannot answer it: on the same machine every
-update of a trial took up to 1.8 times as long as in the next run, without one quick update among them, while the trials
+update of a trial took up to twice as long as in the next run, without one quick update among them, while the trials
 before and after it were as quick as ever. So fewer trials than an interval between two of them takes (11 of each of ten
 variants) have no lower end: they may say that a variant is not slower, never that it is.
 """

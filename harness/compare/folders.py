@@ -26,10 +26,13 @@ APART = (
 )
 UNDECIDED = (
     "{open} of {all} times are not decided. The machine moved the time of an update by {share:.0%} while these trials "
-    "ran, and a slowdown of 20 % may hide where an interval reaches 1.2. Run both on a quieter machine, or in turn, "
-    "which other work hardly disturbs: harness compare --against REVISION BENCHMARK"
+    "ran, and a slowdown of 20 % may hide where an interval reaches 1.2. Run both on a quieter machine (longer trials "
+    "help, and harness run --on inline), or in turn, which other work hardly disturbs: "
+    "harness compare --against REVISION BENCHMARK"
 )
 FEW = "Longer, but of too few trials to tell code from what disturbed one of them throughout: {names}"
+LONGER = 1 + FINDABLE / 2
+"""From which ratio on a variant is named that too few trials measured."""
 TOO_SHORT = f"fewer than {clock.PARTS} updates after the warm-up"
 
 
