@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,9 @@ def compare(
     against: Annotated[
         str | None, typer.Option("--against", metavar="REVISION", help="run BENCHMARK at this git revision and here")
     ] = None,
-    seconds: Annotated[int, typer.Option("--seconds", min=20, max=3600, help="about how long --against takes")] = 110,
+    seconds: Annotated[
+        int, typer.Option("--seconds", min=20, max=3600, help="what --against has not decided by then is undecided")
+    ] = 110,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="tell of changed losses, weights and counts, and let them pass")
     ] = False,
@@ -39,9 +42,12 @@ def compare(
     output: Output = None,
 ) -> None:
     """Compare two folders of results, or a git revision with this tree: slower, changed, worse? Exit 0, 3, 4 or 5."""
+    begin = time.monotonic()  # importing what follows takes seconds too
     from rich.console import Console
 
     console = Console()
+    if output is not None:
+        _refuse(output)
     if against is None:
         found = _folders(base, new, accept_changes)
     elif new is not None:
@@ -50,19 +56,20 @@ def compare(
         from harness import spec
         from harness.compare import against as interleaved
 
-        if not spec.load(base).trials:
-            raise UserError(Fault("this benchmark selects no trial", where=base))
+        if faults := interleaved.refused(spec.load(base)):
+            raise UserError(faults)
 
         def say(text: str) -> None:
             console.print(text, markup=False, highlight=False)
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the revision's tree and both sides go
-        found = interleaved.compare(against, Path(base), seconds, accept_changes, find / 100, say)
+        found = interleaved.compare(against, Path(base), begin + seconds, accept_changes, find / 100, say)
     from harness.compare import written
 
     written.show(console, found)
     if output is not None:
         _write(found, output)
+    _summarise(found)
     raise typer.Exit(found.exit_code)
 
 
@@ -81,10 +88,16 @@ def _folders(base: str, new: str | None, accept: bool) -> Comparison:
     return folders.compare(there, found, (base, new), accept)
 
 
-def _write(found: Comparison, folder: Path) -> None:
-    """Write what tools read; GitHub's step summary too, where it asks for one."""
-    import os
+def _refuse(folder: Path) -> None:
+    """Raise UserError where a folder cannot come to be, before anything has run."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        allowed = "a folder; one that is not there is made"
+        raise UserError(Fault("--output: this is a file", str(there), allowed, "--output compare"))
 
+
+def _write(found: Comparison, folder: Path) -> None:
+    """Write what tools read."""
     from harness.compare import written
     from harness.storage import files
 
@@ -94,6 +107,18 @@ def _write(found: Comparison, folder: Path) -> None:
         files.make_folder(folder)
         for name, text in texts.items():
             files.replace(folder / name, text.encode())
+
+
+def _summarise(found: Comparison) -> None:
+    """Add to GitHub's step summary, where it asks for one. Where that fails it is said, and the verdict stands."""
+    import os
+
+    from harness.compare import written
+
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(written.markdown(found))
+        try:
+            with open(summary, "a", encoding="utf-8") as file:
+                file.write(written.markdown(found))
+        except OSError as error:
+            typer.echo(f"warning: no step summary was written: {error.strerror}\n  where: {summary}\n"
+                       "  try: a GITHUB_STEP_SUMMARY in a folder that is there, or none", err=True)  # fmt: skip

@@ -105,5 +105,4 @@ def crash_line(name: str, told: str) -> Line:
 
 def score_line(name: str, found: Scores, form: str) -> Line:
     """Say what a score did."""
-    numbers = f"{found.base:{form}} -> {found.new:{form}}"
-    return Line(name, "score", found.verdict, numbers if found.verdict == "equal" else f"{numbers}, p = {found.p:.3f}")
+    return Line(name, "score", found.verdict, f"{found.base:{form}} -> {found.new:{form}}{found.doubt}")

@@ -4,9 +4,9 @@ Run as a script, `python -P rounds.py FD`, where no harness is found. For each r
 process, a side, that puts its tree in front of the path and takes its code from there. The libraries are imported once
 and lie at the same addresses in every side, and a side starts in half a second. A side uses `spec.load`,
 `engine.run_trial`, `engine.Keeper` and `errors.Stopped` of its revision and nothing else of it: it names its trials in
-one line of JSON, then runs the trial whose number it reads. Before the first update, and whenever the updates asked for
-are made, it says how much time they took and waits to be asked for more; the record comes last. Asked for none it ends
-the trial as it stands.
+one line of JSON, then runs the trial whose number it reads, with another seed where one follows it. Before the first
+update, and whenever the updates asked for are made, it says how much time they took and waits to be asked for more; the
+record comes last. Asked for none it ends the trial as it stands.
 
 The clock is the processor's time of the process: what others do to it hardly shows, and waiting costs nothing. On a
 machine with a load of 13 on 2 cores the wall clock ran 3 times as fast. A wait (for a disk, for a lock) is not seen.
@@ -29,9 +29,11 @@ LIBRARIES = ("torch", "torchmetrics", "pytorch_lightning", "numpy", "pyarrow", "
 """What every revision imports, and seconds go into; a side imports what else it needs."""
 
 FIELDS = (
-    "status", "reason", "parameters", "updates", "examples", "tokens", "padded_tokens", "train_loss", "weights_sha256",
-    "score", "higher_is_better", "metric", "seed", "cell", "task", "trial_id", "benchmark", "trial", "fingerprint",
+    "status", "reason", "data_sha256", "parameters", "flops_per_token", "updates", "examples", "tokens",
+    "padded_tokens", "train_loss", "weights_sha256", "score", "higher_is_better", "metric", "seed", "cell", "task",
+    "trial_id", "benchmark", "trial", "fingerprint", "device", "packed",
 )  # fmt: skip
+"""What is told of a record; a revision whose records have not all of these tells the others."""
 
 
 def main(control: socket.socket) -> None:
@@ -85,15 +87,20 @@ def serve(tree: str, benchmark: str, channel: int, log: int) -> None:
 
     trials = spec.load(benchmark).trials
     labels = [f"{trial.label}-h{trial.hidden_size}" for trial in trials]
-    threads = [trial.threads for trial in trials]
-    where = str(Path(spec.__file__).parent)
-    _answer(talk, {"labels": labels, "threads": threads, "tree": where, "process": os.getpid()})
+    settings = [trial.model_dump(mode="json") for trial in trials]
+    hello = {"labels": labels, "settings": settings, "tree": str(Path(spec.__file__).parent)}
+    _answer(talk, hello | {"process": os.getpid()})
     for line in talk:
+        number, *seed = map(int, line.split())
+        trial = type(trials[number])(**settings[number] | {"seed": seed[0]}) if seed else trials[number]
         try:
-            record = engine.run_trial(trials[int(line)], keeper=Turns())
-            _answer(talk, {name: getattr(record, name) for name in FIELDS})
+            _answer(talk, _told(engine.run_trial(trial, keeper=Turns())))
         except Stopped:
             _answer(talk, {"status": "stopped"})
+
+
+def _told(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
 
 
 def _answer(talk: TextIO, value: dict[str, Any]) -> None:

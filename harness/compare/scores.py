@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,34 +12,58 @@ from harness.stats.order import median
 
 ScoreVerdict = Literal["equal", "worse", "not worse", "inconclusive"]
 ALPHA = 0.05
+"""Chance that one variant or more of a run are called worse although none is."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Medians over seeds, the one-sided p that the new ones are worse by chance alone, and the verdict."""
+    """Medians over seeds, the one-sided p that the new ones are worse by chance alone, the level that it is held
+    against, and the verdict."""
 
     base: float
     new: float
     p: float
     verdict: ScoreVerdict
+    level: float = ALPHA
+
+    @property
+    def doubt(self) -> str:
+        """The test in words; nothing where there is nothing to test."""
+        return "" if self.verdict == "equal" else f", p = {self.p:.2g} (worse: at most {self.level:.2g})"
 
 
-def judge(base: Sequence[float], new: Sequence[float], higher_is_better: bool) -> Scores:
+def judge(
+    base: Sequence[float], new: Sequence[float], higher_is_better: bool, variants: int = 1, seeds: int = 0
+) -> Scores:
     """Hold new scores against the reference's distribution over seeds: Mann and Whitney's one-sided test, exact.
 
-    A lost trial is an infinity and the worst. Equal scores on equal seeds are equal. Where so few seeds could never
-    reach 5 % (fewer than 3 and 3), and the scores are not equal, the test is inconclusive.
+    ALPHA is shared among the `variants` of a run that are judged (Bonferroni): worse is p <= ALPHA / variants. (Holm's
+    steps would add next to nothing: with as few seeds as `needed` the least p is near the first step already; and here
+    the verdict on one variant waits for no other.) n seeds a side never give less than p = 1 / C(2n, n), so that one
+    variant needs 3 seeds, 2 or 3 need 4, 4 to 12 need 5, 13 to 46 need 6: with those, worse is where each seed scores
+    worse than every one of the reference. Fewer seeds, and scores that are not equal, are inconclusive.
+
+    A lost trial is an infinity and the worst. Equal scores on equal seeds are equal. `seeds`: so many a side are to be
+    there in the end; not worse is said sooner, where nothing that the missing ones can score would make it worse.
     """
-    centers = median(base), median(new)
+    centers, level = (median(base), median(new)), ALPHA / max(1, variants)
     if list(base) == list(new):
-        return Scores(*centers, 1.0, "equal")
+        return Scores(*centers, 1.0, "equal", level)
     if not base or not new:
-        return Scores(*centers, math.nan, "inconclusive")
+        return Scores(*centers, math.nan, "inconclusive", level)
     p = worse_by_chance(base, new, higher_is_better)
-    if p <= ALPHA:
-        return Scores(*centers, p, "worse")
-    least = 1 / math.comb(len(base) + len(new), len(new))
-    return Scores(*centers, p, "not worse" if least <= ALPHA else "inconclusive")
+    if p <= level:
+        return Scores(*centers, p, "worse", level)
+    best = math.inf if higher_is_better else -math.inf
+    whole = [*base, *[best] * (seeds - len(base))], [*new, *[-best] * (seeds - len(new))]
+    possible = 1 / math.comb(len(whole[0]) + len(whole[1]), len(whole[0])) <= level
+    settled = possible and worse_by_chance(*whole, higher_is_better) > level
+    return Scores(*centers, p, "not worse" if settled else "inconclusive", level)
+
+
+def needed(variants: int) -> int:
+    """Return the fewest seeds a side with which one of so many variants can be called worse."""
+    return next(n for n in itertools.count(1) if 1 / math.comb(2 * n, n) <= ALPHA / max(1, variants))
 
 
 def worse_by_chance(base: Sequence[float], new: Sequence[float], higher_is_better: bool) -> float:

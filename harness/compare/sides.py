@@ -5,28 +5,39 @@ from __future__ import annotations
 import json
 import math
 import os
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.compare.names import told_apart
 from harness.errors import Fault, HarnessError, UserError
 
 ROOT = Path(__file__).parents[2]
 Seconds = list[tuple[float, float]]
 """Of each turn of a trial, what the base took and what the new side took."""
+ALL = 10**9
+"""More updates than any trial has."""
 
 
 class Broken(HarnessError):
     """A side ended or answered nonsense: neither a pass nor a regression."""
 
     exit_code = 5
+
+
+class Late(HarnessError):
+    """The time of the run is up; what is not decided by then stays so."""
+
+    exit_code = 4
 
 
 class Tree(NamedTuple):
@@ -37,34 +48,44 @@ class Tree(NamedTuple):
 
 
 class Side:
-    """A process that runs the trials of one tree. See rounds.py for what is said."""
+    """A process that runs the trials of one tree. See rounds.py for what is said. Whatever it does, and on however busy
+    a machine, nobody waits for an answer past `end`, of the monotonic clock: Late is raised."""
 
-    def __init__(self, tree: Tree, benchmark: Path, control: socket.socket, log: Path) -> None:
-        self.name, self.log, self.process = tree.name, log, 0
-        ours, theirs = socket.socketpair()
-        self.talk = ours.makefile("rw")
-        ours.close()  # the file keeps it
+    def __init__(self, tree: Tree, benchmark: Path, control: socket.socket, log: Path, end: float = math.inf) -> None:
+        self.name, self.log, self.end, self.process = tree.name, log, end, 0
+        self.socket, theirs = socket.socketpair()
+        self.talk = self.socket.makefile("rw")
         with theirs, log.open("w") as told:
             request = json.dumps({"tree": str(tree.folder.resolve()), "benchmark": str(benchmark.resolve())})
             with suppress(BrokenPipeError):
                 socket.send_fds(control, [request.encode()], [theirs.fileno(), told.fileno()])
         try:
-            hello = self._read()
-            self.labels, self.threads, self.process = hello["labels"], hello["threads"], hello["process"]
+            hello = self.answer()
+            self.settings, self.process = hello["settings"], hello["process"]
+            self.labels = told_apart(hello["labels"], self.settings)
             if Path(hello["tree"]).resolve() != (tree.folder / "harness").resolve():
                 raise Broken(f"{tree.name}: the code that ran lies in {hello['tree']}, not in {tree.folder}")
         except BaseException:
             self.close()
             raise
 
-    def ask(self, number: int) -> dict[str, Any]:
-        """Begin a trial, or make so many updates of the one that was begun, or end it; return what is answered."""
-        with suppress(BrokenPipeError):
-            self.talk.write(f"{number}\n")
-            self.talk.flush()
-        return self._read()
+    def ask(self, *numbers: int) -> dict[str, Any]:
+        """Begin a trial, with another seed or its own, or make so many updates of the one that was begun, or end it;
+        return what is answered."""
+        self.tell(*numbers)
+        return self.answer()
 
-    def _read(self) -> dict[str, Any]:
+    def tell(self, *numbers: int) -> None:
+        """Ask, and let it work."""
+        with suppress(BrokenPipeError):
+            self.talk.write(" ".join(map(str, numbers)) + "\n")
+            self.talk.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for what it answers."""
+        left = max(0.0, self.end - time.monotonic())
+        if not select.select([self.socket], [], [], left if left < math.inf else None)[0]:
+            raise Late(f"{self.name} had not answered when the time was up")
         line = ""
         with suppress(ConnectionResetError):
             line = self.talk.readline()
@@ -78,24 +99,24 @@ class Side:
         """End the process."""
         with suppress(BrokenPipeError):
             self.talk.close()
+        self.socket.close()
         if self.process:
             with suppress(ProcessLookupError):
                 os.kill(self.process, signal.SIGKILL)
 
 
 class Pair:
-    """Both sides, each in a process of its own, which never compute at the same time."""
+    """Both sides, each in a process of its own, which never compute at the same time while they are timed."""
 
     def __init__(self, base: Side, new: Side) -> None:
         self.base, self.new = base, new
 
-    def run(self, number: int, turns: float = math.inf) -> tuple[dict[str, Any], dict[str, Any], Seconds]:
+    def run(self, number: int, pairs: Seconds, turns: float = math.inf) -> tuple[dict[str, Any], dict[str, Any]]:
         """Train a trial on both sides, an update a turn, A B, B A, A B, ..., to its end or for so many turns; return
-        what was observed of each, and the seconds of every pair of turns."""
+        what was observed of each. `pairs`: gets the seconds of every pair of turns, when it was made."""
         sides = (self.base, self.new)
-        _onto(sides, number, max(side.threads[number] for side in sides))
+        _onto(sides, number, max(side.settings[number]["threads"] for side in sides))
         said = {side: side.ask(number) for side in sides}
-        pairs: Seconds = []
         turn = 0
         while "seconds" in said[self.base] or "seconds" in said[self.new]:
             for side in sides if turn % 2 else sides[::-1]:
@@ -104,12 +125,26 @@ class Pair:
             if "seconds" in said[self.base] and "seconds" in said[self.new]:
                 pairs.append((said[self.base]["seconds"], said[self.new]["seconds"]))
             turn += 1
-        return said[self.base], said[self.new], pairs
+        return said[self.base], said[self.new]
+
+    def train(self, number: int, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Train a trial with another seed, on both sides at once: for scores, which no clock decides."""
+        sides = (self.base, self.new)
+        _onto(sides, number, 0)
+        for side in sides:
+            side.tell(number, seed)
+        said = [side.answer() for side in sides]
+        going = [side for side, each in zip(sides, said, strict=True) if "seconds" in each]
+        for side in going:
+            side.tell(ALL)
+        ended = {side: side.answer() for side in going}
+        base, new = (ended.get(side, each) for side, each in zip(sides, said, strict=True))
+        return base, new
 
 
 def _onto(sides: tuple[Side, Side], number: int, threads: int) -> None:
     """Have both sides share a core, where one thread computes: two cores are not always equally fast, nor equally
-    disturbed. Another one for the next trial."""
+    disturbed. Another one for the next trial. `threads`: 0 where nothing is timed."""
     if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))
         for side in sides:
@@ -117,10 +152,12 @@ def _onto(sides: tuple[Side, Side], number: int, threads: int) -> None:
 
 
 class Starter:
-    """Starts sides in fresh processes, from one that has the libraries imported."""
+    """Starts sides in fresh processes, from one that has the libraries imported. Nobody waits for them past `end`."""
 
-    def __init__(self, benchmark: Path, base: Tree, new: Tree, logs: Path, control: socket.socket) -> None:
-        self.benchmark, self.trees, self.logs, self.control = benchmark, (base, new), logs, control
+    def __init__(
+        self, benchmark: Path, trees: tuple[Tree, Tree], logs: Path, control: socket.socket, end: float
+    ) -> None:
+        self.benchmark, self.trees, self.logs, self.control, self.end = benchmark, trees, logs, control, end
 
     @contextmanager
     def pair(self) -> Iterator[Pair]:
@@ -129,13 +166,13 @@ class Starter:
             sides = []
             for tree in self.trees:
                 log = self.logs / f"{len(list(self.logs.iterdir()))}.log"
-                sides.append(Side(tree, self.benchmark, self.control, log))
+                sides.append(Side(tree, self.benchmark, self.control, log, self.end))
                 stack.callback(sides[-1].close)
             yield Pair(*sides)
 
 
 @contextmanager
-def started(benchmark: Path, base: Tree, new: Tree) -> Iterator[Starter]:
+def started(benchmark: Path, base: Tree, new: Tree, end: float = math.inf) -> Iterator[Starter]:
     """Import the libraries in a process from which sides are forked, one thread each."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     env |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -147,18 +184,18 @@ def started(benchmark: Path, base: Tree, new: Tree) -> Iterator[Starter]:
                 env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[theirs.fileno()],
             )  # fmt: skip
         try:
-            yield Starter(benchmark, base, new, Path(logs), ours)
+            yield Starter(benchmark, (base, new), Path(logs), ours, end)
         finally:
             process.kill()
             process.wait()
 
 
 @contextmanager
-def checked_out(commit: str) -> Iterator[Path]:
-    """Yield a work tree of a commit, and take it away again."""
+def checked_out(commit: str, end: float = math.inf) -> Iterator[Path]:
+    """Yield a work tree of a commit, which has to stand by `end`, and take it away again."""
     folder = Path(tempfile.mkdtemp(prefix="harness-base-"))
     try:
-        _git("worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
+        _git("worktree", "add", "--detach", "--force", str(folder / "tree"), commit, end=end)
         yield folder / "tree"
     finally:
         subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(folder / "tree")],
@@ -179,6 +216,12 @@ def commit_of(reference: str) -> str:
         raise UserError(Fault(f"--against: no revision {reference!r}", allowed=allowed)) from error
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str, end: float = math.inf) -> str:
     command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    left = max(0.0, end - time.monotonic())
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True,
+                              timeout=left if left < math.inf else None)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Late(f"git {arguments[0]} was not done when the time was up") from None
+    return done.stdout.strip()

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from harness.compare.result import Comparison
+from harness.compare.result import Comparison, Line
 from harness.report.to_markdown import escape
 from harness.report.words import clean
 
@@ -46,17 +46,20 @@ def markdown(found: Comparison) -> str:
 
 
 def junit(found: Comparison) -> str:
-    """Return JUnit XML: a test case a line, failed where it is worse, skipped where it could not be decided."""
+    """Return JUnit XML: a test case a line, failed where it is worse, skipped where it could not be decided. Where
+    nothing could be compared, one that is skipped says why."""
     failed, undecided = found.failed, found.undecided
-    suite = ET.Element("testsuite", name="harness compare", tests=str(len(found.lines)), failures=str(len(failed)),
-                       errors="0", skipped=str(len(undecided)))  # fmt: skip
-    for line in found.lines:
+    lines = found.lines or [Line("baseline", "facts", "inconclusive", "; ".join(found.notes))]
+    skipped = len(undecided) if found.lines else len(lines)
+    suite = ET.Element("testsuite", name="harness compare", tests=str(len(lines)), failures=str(len(failed)),
+                       errors="0", skipped=str(skipped))  # fmt: skip
+    for line in lines:
         case = ET.SubElement(suite, "testcase", classname=f"compare.{line.kind}", name=clean(line.name),
                              time=f"{line.seconds:.6f}")  # fmt: skip
         message = f"{line.verdict}: {clean(line.numbers)}"
         if line in failed:
             ET.SubElement(case, "failure", message=message)
-        elif line in undecided:
+        elif line in undecided or not found.lines:
             ET.SubElement(case, "skipped", message=message)
         else:
             ET.SubElement(case, "system-out").text = message

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from report_records import grid, record
 
 from harness.cli import main as cli
-from harness.compare import against
+from harness.compare import against, variants
+from harness.compare.result import Comparison
 from harness.compare.sides import ROOT, Broken, Tree, started
 from harness.storage.store import Store
 
@@ -73,28 +73,106 @@ def test_one_that_is_told_to_end_leaves_no_tree(tiny: Path, tmp_path: Path) -> N
     assert str(tmp_path) not in trees.stdout
 
 
+def altered(tmp_path: Path, more: str) -> Tree:
+    """A copy of this tree with more at the end of what trains."""
+    shutil.copytree(ROOT / "harness", tmp_path / "tree" / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "tree" / "harness" / "training" / "module.py").open("a") as file:
+        file.write(more)
+    return Tree("altered", tmp_path / "tree")
+
+
 @pytest.mark.slow
 def test_a_slower_tree_is_found_confirmed_and_computes_the_same(tiny, tmp_path):
     slower = (
         runpy.run_path(str(ROOT / "benchmarks" / "gate.py"))["SLOWER"].replace("SHARE", "1.0").replace("CELL", "''")
     )
-    shutil.copytree(ROOT / "harness", tmp_path / "tree" / "harness", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "tree" / "harness" / "training" / "module.py").open("a") as file:
-        file.write(slower)
     said: list[str] = []
-    first = against.Measured()
-    with started(tiny, Tree("base", ROOT), Tree("slow", tmp_path / "tree")) as starter:
+    with started(tiny, Tree("base", ROOT), altered(tmp_path, slower), time.monotonic() + 90) as starter:
         with starter.pair() as pair:
             processes = [side.process for side in (pair.base, pair.new)]
-            facts = against._observed([first.run(pair, number) for number in (0, 1)])
             labels = pair.base.labels
-        lines = against._timed(starter, labels, first, 0.2, time.monotonic() + 60, said.append)
+        lines = against._compared(starter, 0.2, said.append)
+    facts, times = lines[:4], lines[4:]
     assert [line.verdict for line in facts] == ["equal"] * 4
-    assert [line.verdict for line in lines] == ["slower"] * 3 and all(label in said[0] for label in labels)
-    assert len(lines[0].raw) >= 2  # in fresh processes
+    assert [line.verdict for line in times] == ["slower"] * 3 and all(label in said[1] for label in labels)
+    assert len(times[0].raw) >= 2  # in fresh processes
+    assert not any("further seeds" in text for text in said), "equal bits are equal scores"
     for process in processes:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+LEARNS = """\
+question: Does it learn less?
+set: {hidden_size: 8, evaluations: 1, learning_rate: 0.03}
+sweep:
+  task: {name: adding, length: 5, train_examples: 400, valid_examples: 20, test_examples: 100}
+  cell: [elman, feedforward]
+  examples: 1600
+"""
+RATE = """
+
+_optimizer = RecurrentModule.configure_optimizers
+
+
+def _other_rate(self: Any) -> Any:
+    made = _optimizer(self)
+    for group in made.param_groups:
+        group["lr"] *= FACTOR
+    return made
+
+
+RecurrentModule.configure_optimizers = _other_rate
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("factor", "verdict", "code"), [(0.01, "worse", 3), (1 + 2**-20, "not worse", 0)])
+def test_a_tree_that_learns_less_is_worse_and_one_of_other_bits_is_not(factor, verdict, code, tmp_path):
+    """Both change every fact, and changes are accepted: the scores decide, over seeds that the file has not."""
+    (tmp_path / "learns.yaml").write_text(LEARNS)
+    tree, said, first = altered(tmp_path, RATE.replace("FACTOR", repr(factor))), [], against.Measured()
+    with started(tmp_path / "learns.yaml", Tree("base", ROOT), tree, time.monotonic() + 90) as starter:
+        with starter.pair() as pair:
+            once, settings = {n: first.run(pair, n) for n in (0, 1)}, pair.new.settings
+        found = variants.variants_of(settings, once)
+        lines = variants.lines_of(found, starter, first.wall, said.append)
+    facts, scores = lines[::2], lines[1::2]
+    assert [line.verdict for line in facts] == ["changed"] * 2
+    assert [line.verdict for line in scores] == [verdict] * 2, scores
+    assert Comparison("base", "new", lines, accept_changes=True).exit_code == code
+    assert [text.partition(" of what changed")[0] for text in said] == ["further seeds, up to 4 a side,"] or code == 0
+    assert all(len(each.pairs) == 4 if code else len(each.pairs) < 4 for each in found)
+    assert all(each.pairs[-1][0].seed == each.seeds[-1] == len(each.pairs) - 1 for each in found)
+
+
+STOPS = """
+
+def _asleep(self: Any, batch: Any) -> None:
+    import time
+
+    time.sleep(600)
+
+
+RecurrentModule._update = _asleep
+"""
+
+
+@pytest.mark.slow
+def test_a_side_that_comes_to_no_end_ends_undecided_when_the_time_is_up(tiny, tmp_path):
+    begin = time.monotonic()
+    with started(tiny, Tree("base", ROOT), altered(tmp_path, STOPS), begin + 15) as starter:
+        lines = against._compared(starter, 0.2, lambda _: None)
+    assert time.monotonic() - begin < 20
+    assert {line.verdict for line in lines} == {"inconclusive"} and Comparison("a", "b", lines).exit_code == 4
+    assert {line.kind for line in lines} == {"facts", "score", "time"} and not any("nan" in x.numbers for x in lines)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive has no revisions")
+def test_without_time_for_a_single_trial_nothing_is_compared_and_that_is_said(tiny):
+    found = against.compare("HEAD", tiny, time.monotonic() + 0.0)
+    assert found.exit_code == 4 and not found.lines
+    assert "nothing was compared" in found.notes[0] and "--seconds" in found.notes[0]
 
 
 @pytest.mark.slow
@@ -113,9 +191,10 @@ def test_a_side_that_breaks_is_neither_a_pass_nor_a_regression(tiny, tmp_path):
 
 
 def test_a_trial_that_fails_on_both_sides_is_no_pass():
-    both = asdict(record(grid(1)[0], status="failed", reason="ValueError: no data"))
+    trial = grid(1)[0].normalised()
+    both = record(trial, status="failed", reason="ValueError: no data").plain()
     with pytest.raises(Broken, match="failed on both sides: ValueError: no data"):
-        against._observed([(both, both)])
+        variants.variants_of([trial.model_dump(mode="json")], {0: (both, both)})
 
 
 def test_each_ratio_is_of_both_orders_and_many_are_put_together():
@@ -140,13 +219,41 @@ def test_each_ratio_is_of_both_orders_and_many_are_put_together():
         (["compare", "{tmp}/a", "{tmp}/b"], "no results at"),
         (["compare", "{tmp}/none.yaml", "--against", "HEAD"], "none.yaml"),
         (["compare", "{tmp}/nothing.yaml", "--against", "HEAD"], "sweeps nothing"),
+        (
+            ["compare", "{tmp}/workers.yaml", "--against", "HEAD"],
+            "workers: 2: --against trains each trial in one process",
+        ),
+        (["compare", "{tmp}/search.yaml", "--against", "HEAD"], "search: optuna"),
+        (["compare", "{tiny}", "--against", "HEAD", "--output", "{tiny}"], "--output: this is a file"),
+        (["compare", "{tmp}", "{tmp}", "--output", "{tiny}/in/it"], "--output: this is a file"),
     ],
 )
 def test_bad_input_ends_with_2(arguments, words, tiny, tmp_path, capsys):
     (tmp_path / "nothing.yaml").write_text("question: Which?\nsweep: {task: adding, cell: [], examples: 64}\n")
+    (tmp_path / "workers.yaml").write_text(TINY.replace("set: {", "set: {workers: 2, "))
+    search = "search: {kind: optuna, tries: 2, space: {learning_rate: [0.1, 0.01]}}\n"
+    (tmp_path / "search.yaml").write_text(TINY.replace("sweep:", search + "sweep:"))
     given = [text.format(tiny=tiny, tmp=tmp_path) for text in arguments]
     assert cli.main(given) == 2
-    assert words in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert words in told.err and not told.out, "nothing has run"
+
+
+def test_a_step_summary_is_written_where_one_is_asked_for_and_never_costs_the_verdict(tmp_path, capsys, monkeypatch):
+    store = Store(tmp_path / "a", "ci", "test-2c-01234567")
+    for trial in grid(2)[:4]:
+        store.write(record(trial, update_seconds=[0.01] * 40, warmup_updates=3))
+    command = ["compare", str(tmp_path / "a" / "ci"), str(tmp_path / "a" / "ci")]
+    code = cli.main(command)
+    capsys.readouterr()
+    for place in (tmp_path / "summary.md", tmp_path / "none" / "summary.md"):
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
+        assert cli.main(command) == code
+        told = capsys.readouterr().err
+        assert place.exists() == (not told)
+        if told:
+            assert told.startswith("warning: no step summary was written: No such file") and str(place) in told
+    assert (tmp_path / "summary.md").read_text().startswith("### ")
 
 
 def test_a_baseline_that_is_not_there_yet_is_no_pass_and_no_mistake(tmp_path, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import time
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -13,8 +14,9 @@ from report_records import DIGITS, grid, record
 from rich.console import Console
 from scipy import stats as scipy_stats
 
-from harness.compare import against, folders, scores, timing, written
+from harness.compare import against, folders, scores, timing, variants, written
 from harness.compare.facts import changed, unlike
+from harness.compare.names import told_apart
 from harness.compare.result import Comparison, Line, time_line
 
 
@@ -102,6 +104,62 @@ def test_no_difference_alarms_in_at_most_5_percent():
     assert np.mean([f.verdict == "worse" for f in found]) <= 0.07
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, 11, 12, 13, 100])
+def test_with_the_seeds_that_it_takes_one_of_many_variants_can_be_called_worse_and_with_one_less_none(count):
+    seeds = scores.needed(count)
+    base, new = [1.0 + i for i in range(seeds)], [-1.0 - i for i in range(seeds)]
+    assert scores.judge(base, new, True, count).verdict == "worse"
+    assert scores.judge(base, new, False, count).verdict == "not worse"
+    assert scores.judge(base[1:], new[1:], True, count).verdict == "inconclusive"
+    assert 1 / math.comb(2 * seeds, seeds) <= scores.ALPHA / count < 1 / math.comb(2 * seeds - 2, seeds - 1)
+
+
+@pytest.mark.parametrize("seeds", [5, 8])
+def test_of_many_equal_variants_one_or_more_alarm_in_at_most_5_percent_of_runs(seeds):
+    rng, alarms, runs = np.random.default_rng(3), 0, 400
+    for _ in range(runs):
+        dealt = rng.normal(size=(11, 2, seeds)).tolist()
+        alarms += any(scores.judge(*sides, True, 11).verdict == "worse" for sides in dealt)
+    assert alarms <= 0.05 * runs + 3 * math.sqrt(0.05 * 0.95 * runs)
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_what_is_not_worse_early_is_not_worse_in_the_end_and_worse_takes_every_seed(higher):
+    rng, ended = np.random.default_rng(4), []
+    for shift in (0.0, 0.5, 4.0):
+        for _ in range(60):
+            base, new = rng.normal(size=5).tolist(), rng.normal(-shift if higher else shift, 1, size=5).tolist()
+            verdicts = [scores.judge(base[:n], new[:n], higher, 11, 5).verdict for n in range(1, 6)]
+            ended.append(next(n for n, verdict in enumerate(verdicts, 1) if verdict != "inconclusive"))
+            assert verdicts[ended[-1] - 1] == verdicts[-1] == scores.judge(base, new, higher, 11).verdict
+            assert verdicts[-1] == "not worse" or ended[-1] == 5
+    assert np.mean(ended[:60]) < 3, "a harmless change is through after a seed or two"
+
+
+def test_variants_and_trials_of_one_name_are_told_apart_by_what_differs():
+    rates = [{"learning_rate": rate, "task": {"name": "adding", "length": n}} for rate, n in ((0.1, 8), (0.01, 8))]
+    assert told_apart(["a", "a"], rates) == ["a · learning rate 0.1", "a · learning rate 0.01"]
+    assert told_apart(["a", "b"], rates) == ["a", "b"]
+    longer = [*rates, {"learning_rate": 0.1, "task": {"name": "adding", "length": 9}}]
+    assert len({*told_apart(["a"] * 3, longer)}) == 3 and "length 9" in told_apart(["a"] * 3, longer)[2]
+
+
+def test_trials_of_two_learning_rates_are_two_variants_with_names_and_seeds_of_their_own():
+    trials = [t.model_copy(update={"learning_rate": rate}) for t in grid(2)[:2] for rate in (0.1, 0.01)]
+    found = variants.variants_of([trial.model_dump(mode="json") for trial in trials], {})
+    assert [(each.numbers, each.seeds) for each in found] == [([0, 2], [0, 1]), ([1, 3], [0, 1])]
+    assert [each.name.rpartition(" · ")[2] for each in found] == ["learning rate 0.1", "learning rate 0.01"]
+    assert [line.verdict for line in variants.lines_of(found, None, {}, print)] == ["inconclusive"] * 4, "never run"
+
+
+def test_a_fact_that_an_older_revision_does_not_know_is_not_compared():
+    trial = grid(1)[0].normalised()
+    new = record(trial, flops_per_token=1e5).plain()
+    base = {name: value for name, value in new.items() if name != "flops_per_token"}
+    (found,) = variants.variants_of([trial.model_dump(mode="json")], {0: (base, new)})
+    assert not found.changed
+
+
 def test_facts_are_exact():
     one = record(grid(1)[0], train_loss=0.1, weights_sha256="ab")
     assert changed(one, one) == []
@@ -181,6 +239,27 @@ def test_junit_has_a_case_a_line_failed_or_skipped():
     assert suite.attrib["tests"] == "4" and suite.attrib["failures"] == "1" and suite.attrib["skipped"] == "1"
     kinds = [[child.tag for child in case] for case in suite]
     assert kinds == [["failure"], ["system-out"], ["skipped"], ["system-out"]]
+
+
+def test_where_nothing_was_compared_junit_says_why_in_a_case_that_is_skipped():
+    suite = ET.fromstring(written.junit(Comparison("a", "b", [], ["no comparable baseline: <none>"])))
+    ((case,),) = suite
+    assert suite.attrib["tests"] == suite.attrib["skipped"] == "1" and suite.attrib["failures"] == "0"
+    assert case.tag == "skipped" and "no comparable baseline: <none>" in case.attrib["message"]
+
+
+def test_a_trial_of_too_few_updates_has_no_time_to_compare_and_no_number_of_it():
+    line = against._line("gru", timing.confirmed([[]]), [[(0.1, 0.1)]])
+    assert line.verdict == "inconclusive" and "no time to compare" in line.numbers and "nan" not in line.numbers
+    assert "there are 1" in line.numbers
+
+
+def test_what_has_too_few_updates_for_a_time_is_not_measured_again_and_the_others_are_judged_without_it():
+    first = against.Measured({0: 0.1, 1: 0.1})
+    first.seconds = {0: [[(1.0, 1.0)]], 1: [[(1.0, 1.0)] * 100]}
+    said: list[str] = []
+    lines = against._timed(None, ["short", "long"], first, 0.2, time.monotonic() + 60, said.append)
+    assert [line.verdict for line in lines] == ["inconclusive", "not significant", "not significant"] and not said
 
 
 def test_the_action_reads_names_units_and_values():
