@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.record import Record
@@ -40,6 +42,21 @@ def unlike(base: Record, new: Record) -> str:
         return f"base trained {together(base)}, new {together(new)}"
     devices = sorted({base.device, new.device})
     return "" if devices == ["cpu"] else f"trained on {' and '.join(filter(None, devices)) or 'a device not known'}"
+
+
+def crashed(pair: tuple[Record, Record]) -> bool:
+    """Whether a trial failed on one side or on both: what it would have computed is not known."""
+    return any(record.status == "failed" for record in pair)
+
+
+def crashes(pairs: Iterable[tuple[Record, Record]]) -> str:
+    """Say which trials crashed, on which side and of what, each reason once."""
+    told: dict[str, list[int]] = defaultdict(list)
+    for base, new in filter(crashed, pairs):
+        sides = [record for record in (base, new) if record.status == "failed"]
+        where = "on both sides" if len(sides) == 2 else "in base alone" if sides == [base] else "in new alone"
+        told[f"{where}: {sides[-1].reason or 'no reason is known'}"].append(sides[-1].seed)
+    return "; ".join(f"seed {', '.join(map(str, sorted(seeds)))} failed {where}" for where, seeds in told.items())
 
 
 def together(record: Record) -> str:

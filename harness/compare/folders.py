@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from harness.compare import apart, clock, facts, scores
 from harness.compare.clock import Clocks, Pairs
+from harness.compare.names import told_apart, variant_name
 from harness.compare.result import Comparison, Line, crash_line, facts_line, score_line
 from harness.compare.timing import FINDABLE, OPEN, Timing, quick
 from harness.errors import Fault, UserError
-from harness.metrics import METRICS
 from harness.record import Record
-from harness.report.variants import flat
-from harness.report.words import listing, phrase, plural
-from harness.stats import worst
+from harness.report.words import listing, plural
 from harness.storage import store
 from harness.storage.objects import place
-from harness.trial import Trial, key_of
+from harness.trial import key_of
 
 ALL = "all variants"
 APART = (
@@ -57,29 +55,17 @@ def compare(base: Iterable[Record], new: Iterable[Record], names: tuple[str, str
         grouped[key_of(one[key].settings())].append((one[key], other[key]))
     variants = _named(grouped)
     clocks = clock.judge({name: [pair for pair in pairs if _timed(*pair)] for name, pairs in variants.items()})
-    lines = [line for name, pairs in variants.items() for line in _lines(name, pairs, clocks)]
+    judged = sum(scores.differ(_whole(pairs)) for pairs in variants.values())
+    lines = [line for name, pairs in variants.items() for line in _lines(name, pairs, clocks, judged)]
     if clocks.whole:
         lines.append(Line(ALL, "time", clocks.whole.verdict, _numbers(clocks.whole), clocks.whole))
     return Comparison(*names, lines, [*notes, *_told(lines, clocks)], accept)
 
 
-def name_of(records: list[Record]) -> str:
-    """Name a variant: its trial's label without the seed, and its size."""
-    trial = Trial(**records[0].settings())
-    return f"{trial.label.rpartition('-s')[0]}-h{trial.hidden_size}"
-
-
 def _named(grouped: Mapping[str, Pairs]) -> dict[str, Pairs]:
-    """Return the variants by name; those of one name are told apart by the settings that differ among them."""
-    short = {key: name_of([pairs[0][0]]) for key, pairs in grouped.items()}
-    counts, named = Counter(short.values()), {}
-    for key, name in short.items():
-        if counts[name] > 1:
-            alike = [flat(grouped[k][0][0].settings()) for k, other in short.items() if other == name]
-            own = flat(grouped[key][0][0].settings())
-            names = [each for each in own if any(settings.get(each) != own[each] for settings in alike)]
-            name = " · ".join([name, *(phrase(each, own[each]) for each in names)])
-        named[name] = grouped[key]
+    """Return the variants by name."""
+    settings = [pairs[0][0].settings() for pairs in grouped.values()]
+    named = dict(zip(told_apart(map(variant_name, settings), settings), grouped.values(), strict=True))
     assert len(named) == len(grouped), "two variants of one name"
     return named
 
@@ -89,15 +75,19 @@ def _timed(base: Record, new: Record) -> bool:
     return base.status == new.status == "ok" and base.packed == new.packed
 
 
-def _lines(name: str, pairs: Pairs, clocks: Clocks) -> Iterator[Line]:
-    whole = [pair for pair in pairs if "failed" not in (pair[0].status, pair[1].status)]
+def _whole(pairs: Pairs) -> Pairs:
+    return [pair for pair in pairs if not facts.crashed(pair)]
+
+
+def _lines(name: str, pairs: Pairs, clocks: Clocks, judged: int) -> Iterator[Line]:
+    whole = _whole(pairs)
     if len(whole) < len(pairs):
-        yield crash_line(name, _crashes([pair for pair in pairs if pair not in whole]))
+        yield crash_line(name, facts.crashes(pairs))
     if not whole:
         return
     left_out = sorted({why for pair in whole if (why := facts.unlike(*pair))})
     yield facts_line(name, [fact for pair in whole for fact in facts.changed(*pair)], "; ".join(left_out))
-    yield scored(name, [base for base, _ in whole], [new for _, new in whole])
+    yield score_line(name, scores.of(whole, judged), whole[0][0].metric)
     both = [pair for pair in whole if pair[0].status == pair[1].status == "ok"]
     if timing := clocks.variants.get(name):
         seconds = min(quick(new.update_seconds, new.warmup_updates) for base, new in both if _timed(base, new))
@@ -107,24 +97,6 @@ def _lines(name: str, pairs: Pairs, clocks: Clocks) -> Iterator[Line]:
         packed = next((facts.unlike(*pair) for pair in both if not _timed(*pair)), "")
         why = f"not comparable: {packed}; run both with the same `pack`" if packed else TOO_SHORT
         yield Line(name, "time", OPEN, why)
-
-
-def _crashes(pairs: Pairs) -> str:
-    """Say which trials crashed, on which side and of what, each reason once."""
-    told: dict[str, list[int]] = defaultdict(list)
-    for base, new in pairs:
-        sides = [record for record in (base, new) if record.status == "failed"]
-        where = "on both sides" if len(sides) == 2 else "in base alone" if sides == [base] else "in new alone"
-        told[f"{where}: {sides[-1].reason or 'no reason is known'}"].append(sides[-1].seed)
-    return "; ".join(f"seed {', '.join(map(str, sorted(seeds)))} failed {where}" for where, seeds in told.items())
-
-
-def scored(name: str, base: list[Record], new: list[Record]) -> Line:
-    """Hold the scores of a variant's seeds against those of the reference."""
-    higher, form = base[0].higher_is_better, METRICS[base[0].metric].format
-    bad = worst(higher)
-    before, after = ([r.score if r.status == "ok" else bad for r in records] for records in (base, new))
-    return score_line(name, scores.judge(before, after, higher), form)
 
 
 def _numbers(timing: Timing, than: str = "") -> str:

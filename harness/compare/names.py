@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.report.variants import flat
@@ -17,10 +17,10 @@ def variant_name(settings: Mapping[str, Any]) -> str:
     return f"{trial.label.rpartition('-s')[0]}-h{trial.hidden_size}"
 
 
-def told_apart(names: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def told_apart(names: Iterable[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names, each that is another's too with the settings behind it that set it apart:
     `gru-digits-bfull-c1-h8 · learning rate 0.01`."""
-    plain, alike = [flat({**each}) for each in settings], defaultdict(list)
+    names, plain, alike = [*names], [flat({**each}) for each in settings], defaultdict(list)
     for name, own in zip(names, plain, strict=True):
         alike[name].append(own)
     found = []

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from harness.compare.facts import Fact
 from harness.compare.scores import Scores
 from harness.compare.timing import Timing
+from harness.metrics import METRICS
 
 Kind = Literal["time", "facts", "score"]
 BAD = {"slower", "changed", "worse"}
@@ -103,6 +104,7 @@ def crash_line(name: str, told: str) -> Line:
     return Line(name, "facts", CRASHED, told)
 
 
-def score_line(name: str, found: Scores, form: str) -> Line:
+def score_line(name: str, found: Scores, metric: str) -> Line:
     """Say what a score did."""
+    form = METRICS[metric].format
     return Line(name, "score", found.verdict, f"{found.base:{form}} -> {found.new:{form}}{found.doubt}")

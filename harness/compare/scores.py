@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.record import Record
+from harness.stats import worst
 from harness.stats.order import median
 
 ScoreVerdict = Literal["equal", "worse", "not worse", "inconclusive"]
@@ -59,6 +61,24 @@ def judge(
     possible = 1 / math.comb(len(whole[0]) + len(whole[1]), len(whole[0])) <= level
     settled = possible and worse_by_chance(*whole, higher_is_better) > level
     return Scores(*centers, p, "not worse" if settled else "inconclusive", level)
+
+
+def of(pairs: Iterable[tuple[Record, Record]], variants: int = 1, seeds: int = 0) -> Scores:
+    """Judge what a variant scored on both sides, a pair of records for each seed."""
+    pairs = [*pairs]
+    base, new = zip(*map(both, pairs), strict=True)
+    return judge(base, new, pairs[0][1].higher_is_better, variants, seeds)
+
+
+def both(pair: tuple[Record, Record]) -> tuple[float, float]:
+    """Return the scores of a trial on both sides; one that was lost has the worst."""
+    base, new = (record.score if record.status == "ok" else worst(record.higher_is_better) for record in pair)
+    return base, new
+
+
+def differ(pairs: Iterable[tuple[Record, Record]]) -> bool:
+    """Whether a variant scores something else: only such are judged, and share what may be wrong by chance."""
+    return any(base != new for base, new in map(both, pairs))
 
 
 def needed(variants: int) -> int:

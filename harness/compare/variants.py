@@ -11,18 +11,16 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.compare import facts, scores
 from harness.compare.names import told_apart, variant_name
-from harness.compare.result import Line, facts_line, score_line
+from harness.compare.result import Line, crash_line, facts_line, score_line
 from harness.compare.sides import Broken, Late, Starter
-from harness.metrics import METRICS
 from harness.record import Record
-from harness.stats import worst
 from harness.trial import key_of
 
 Told = Mapping[str, Any]
@@ -44,6 +42,11 @@ class Variant:
     def whole(self) -> bool:
         """Whether each of its trials has run to its end."""
         return len(self.pairs) >= len(self.numbers)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether one of its trials failed on a side."""
+        return any(map(facts.crashed, self.pairs[: len(self.numbers)]))
 
     @property
     def changed(self) -> list[facts.Fact]:
@@ -83,7 +86,8 @@ def lines_of(
     variants: Sequence[Variant], starter: Starter, wall: Mapping[int, float], say: Callable[[str], None]
 ) -> list[Line]:
     """Facts and scores, of what changed with further seeds. `wall`: seconds that a trial took both sides in turn."""
-    judged = [each for each in variants if each.whole and (each.changed or rescored(each.pairs))]
+    sound = [each for each in variants if each.whole and not each.crashed]
+    judged = [each for each in sound if each.changed or scores.differ(each.pairs)]
     seeds = scores.needed(len(judged))
     lacking = [each for each in judged if _score(each, len(judged), seeds).verdict == "inconclusive"]
     if lacking:
@@ -101,6 +105,9 @@ def lines_of(
 
 
 def _lines(variant: Variant, judged: int, seeds: int) -> Iterator[Line]:
+    if variant.crashed:
+        yield crash_line(variant.name, facts.crashes(variant.pairs[: len(variant.numbers)]))
+        return
     if not variant.whole:
         yield from (Line(variant.name, kind, "inconclusive", NO_TIME) for kind in ("facts", "score"))
         return
@@ -114,24 +121,4 @@ def _lines(variant: Variant, judged: int, seeds: int) -> Iterator[Line]:
 
 
 def _score(variant: Variant, judged: int, seeds: int) -> Line:
-    return scored(variant.name, variant.pairs, judged, seeds)
-
-
-def scored(name: str, pairs: Sequence[tuple[Record, Record]], variants: int = 1, seeds: int = 0) -> Line:
-    """Hold the scores of a variant's seeds against those of the reference; it is one of so many that are judged, and so
-    many seeds are to be there in the end."""
-    first = pairs[0][1]
-    base, new = zip(*map(both_scores, pairs), strict=True)
-    found = scores.judge(base, new, first.higher_is_better, variants, seeds)
-    return score_line(name, found, METRICS[first.metric].format)
-
-
-def both_scores(pair: tuple[Record, Record]) -> tuple[float, float]:
-    """Return the scores of a trial on both sides; one that was lost has the worst."""
-    base, new = (record.score if record.status == "ok" else worst(record.higher_is_better) for record in pair)
-    return base, new
-
-
-def rescored(pairs: Iterable[tuple[Record, Record]]) -> bool:
-    """Whether a variant scores something else: only such are judged, and share what may be wrong by chance."""
-    return any(base != new for base, new in map(both_scores, pairs))
+    return score_line(variant.name, scores.of(variant.pairs, judged, seeds), variant.pairs[0][1].metric)

@@ -152,6 +152,27 @@ def test_trials_of_two_learning_rates_are_two_variants_with_names_and_seeds_of_t
     assert [line.verdict for line in variants.lines_of(found, None, {}, print)] == ["inconclusive"] * 4, "never run"
 
 
+def test_a_trial_that_fails_on_one_side_is_no_pass_and_no_regression_and_is_named():
+    trial = grid(1)[0].normalised()
+    sides = [record(trial, status=status, reason=why).plain() for status, why in (("ok", ""), ("failed", "OSError: x"))]
+    found = variants.variants_of([trial.model_dump(mode="json")], {0: (sides[0], sides[1])})
+    (line,) = variants.lines_of(found, None, {}, print)
+    assert line.verdict == "crashed" and "seed 0 failed in new alone: OSError: x" in line.numbers
+    assert Comparison("a", "b", [line], accept_changes=True).exit_code == 5
+
+
+def test_folders_share_alpha_among_the_variants_that_score_something_else():
+    trials = [trial for trial in grid(3) if trial.task["name"] == "digits"]
+    base = [timed(trial, score=0.9 + 0.01 * trial.seed) for trial in trials]
+    kinds = {trial.model_copy(update={"seed": 0}).id for trial in trials}
+    for few in (1, len(kinds)):
+        worse = {*sorted(kinds)[:few]}
+        new = [r.replace(score=0.1, weights_sha256="x") if t.model_copy(update={"seed": 0}).id in worse else r
+               for t, r in zip(trials, base, strict=True)]  # fmt: skip
+        found = [x.verdict for x in folders.compare(base, new, ("a", "b"), True).lines if x.kind == "score"]
+        assert sorted(found) == ["equal"] * (len(kinds) - few) + (["worse"] if few == 1 else ["inconclusive"] * few)
+
+
 def test_a_fact_that_an_older_revision_does_not_know_is_not_compared():
     trial = grid(1)[0].normalised()
     new = record(trial, flops_per_token=1e5).plain()
