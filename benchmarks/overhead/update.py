@@ -1,6 +1,7 @@
 """What an update costs through the harness, every probe on at its default sampling, beside a bare torch loop.
 
     python benchmarks/overhead/update.py [--updates 400] [--hidden 128] [--batch 32] [--steps 64] [--cell lstm]
+        [--device cuda]
 
 Both do the same mathematics on the same batches: forward, backward, clip, Adam. They run interleaved in one process,
 one update of one and one of the other, A B A B: the bare update runs inside the data loader that feeds Lightning, so
@@ -8,6 +9,8 @@ the time from one batch handed out to the next one asked for is all that the har
 Both need a batch: it is made once, and the time that takes counts on both sides.
 Prints the ratio of the medians, the quartiles of the paired ratios, and the ratio of the means, in which each update
 counts that a probe looks into, with a bootstrap interval (95 %) over stretches of updates with one such in each.
+`--device cuda` (`--hidden 1024`: is a single large LSTM as fast as cuDNN alone?) waits for the GPU after each update of
+either side. Never run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from harness.data.groups import Groups
 from harness.data.passes import Passes
 from harness.probes import attach
 from harness.training.module import RecurrentModule
+from harness.training.workers import Workers
 from harness.trial import Trial
 
 WARMUP = 20
@@ -39,13 +43,20 @@ CLOCK = time.perf_counter
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
+def after_all() -> float:
+    """The time when the GPU has done all that it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 class Bare:
     """The loop that a user would write: torch's own layer, loss, clipping and optimiser, and nothing else."""
 
-    def __init__(self, trial: Trial, features: int, outputs: int) -> None:
+    def __init__(self, trial: Trial, features: int, outputs: int, device: str) -> None:
         kind = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.RNN}[trial.cell["name"]]
-        self.layer = kind(features, trial.hidden_size, batch_first=True)
-        self.head = nn.Linear(trial.hidden_size, outputs)
+        self.device = device
+        self.layer = kind(features, trial.hidden_size, batch_first=True).to(device)
+        self.head = nn.Linear(trial.hidden_size, outputs).to(device)
         self.weights = [*self.layer.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.Adam(self.weights, lr=trial.learning_rate, fused=True)
         self.clip = trial.clip_norm
@@ -53,8 +64,8 @@ class Bare:
     def update(self, batch: Batch) -> float:
         """One update; returns the loss, as any loop that logs it does."""
         self.optimizer.zero_grad()
-        out_BTH, _ = self.layer(batch.inputs)
-        loss = nn.functional.mse_loss(self.head(out_BTH[:, -1]), batch.targets)
+        out_BTH, _ = self.layer(batch.inputs.to(self.device))
+        loss = nn.functional.mse_loss(self.head(out_BTH[:, -1]), batch.targets.to(self.device))
         loss.backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.weights, self.clip)
@@ -89,19 +100,20 @@ class Interleaved:
             yield batch
 
 
-def measure(trial: Trial) -> dict[str, Any]:
+def measure(trial: Trial, device: str) -> dict[str, Any]:
     """Run both, return medians in seconds and the quartiles of the paired ratio."""
     task = trial.build_task()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     examples = task.load("train", 0)
-    module = RecurrentModule(trial, task, trial.build_cell())
+    workers = Workers(device=device)
+    module = RecurrentModule(trial, task, trial.build_cell(), workers)
     loader = Interleaved(
         TrainBatches(examples, trial.batch_size, Passes(len(examples), 0), trial.examples or 0),
-        Bare(trial, task.shape.features, task.shape.outputs),
+        Bare(trial, task.shape.features, task.shape.outputs, device),
     )
     groups = Groups(loader, evaluations=1)
-    engine.make_trainer(attach(trial), groups).fit(module, groups)
+    engine.make_trainer(attach(trial), groups, workers=workers).fit(module, groups)
     a, b = np.array(loader.harness_seconds[WARMUP:]), np.array(loader.bare_seconds[WARMUP : len(loader) - 1])
     pairs = a[: len(b)] / b[: len(a)]
     low, middle, high = np.quantile(pairs, [0.25, 0.5, 0.75])
@@ -134,7 +146,7 @@ def grown(trial: Trial, which: str) -> int:
     examples = task.load("train", 0)
     module = RecurrentModule(trial, task, trial.build_cell())
     batches = TrainBatches(examples, trial.batch_size, Passes(len(examples), 0), 60 * trial.batch_size)
-    bare = Bare(trial, task.shape.features, task.shape.outputs)
+    bare = Bare(trial, task.shape.features, task.shape.outputs, "cpu")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if which == "bare":
         for batch in batches:
@@ -162,6 +174,7 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--cell", default="lstm", choices=["lstm", "gru", "elman"])
     parser.add_argument("--clock", default="wall", choices=["wall", "cpu"], help="cpu: on a machine busy with others")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cuda: by the wall clock")
     parser.add_argument("--only", choices=["bare", "harness"], help="60 updates of one kind; prints its memory")
     given = parser.parse_args()
     trial = Trial(
@@ -175,11 +188,14 @@ def main() -> None:
     ).normalised()
     global CLOCK  # noqa: PLW0603  one clock for both, chosen once
     CLOCK = time.process_time if given.clock == "cpu" else time.perf_counter
+    if given.device == "cuda":
+        CLOCK = after_all
     if given.only:
         growth = grown(trial, given.only)
         print(json.dumps({"grown": growth, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
         return
-    print(json.dumps(vars(given) | measure(trial) | memory(sys.argv[1:])))
+    grew = memory(sys.argv[1:]) if given.device == "cpu" else {"gpu": torch.cuda.get_device_name()}
+    print(json.dumps(vars(given) | measure(trial, given.device) | grew))
 
 
 if __name__ == "__main__":
