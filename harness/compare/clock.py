@@ -8,7 +8,7 @@ scatter around what they have in common. Both together, as of independent causes
 
 What a run has in common (clock, load, or code that all cells share) is one question, `all variants`: the median of all
 trials. Between runs of equal code that moved by 0.3 of its reach in the root mean square and by 0.69 at most, alike on
-a busy machine and a calmer one (150 pairs of 36 runs, results/reference/gate.md).
+a busy machine and a calmer one (178 pairs of 44 runs, results/reference/gate.md).
 
 What a variant does beside the others is its own question, and one trial cannot answer it: on the same machine every
 update of a trial took up to twice as long as in the next run, without one quick update among them, while the trials
