@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -156,7 +157,8 @@ def _quantities(own: list[dict[str, Any]]) -> Iterator[str]:
     for name in {name: None for run in own for name in run["times"]}:
         said = [run["times"][name] for run in own if name in run["times"]]
         verdicts = [line["verdict"] for line in said]
-        ratios = [float(line["numbers"].split()[0]) for line in said]
+        numbers = [line["numbers"] for line in said if "times as long" in line["numbers"]]
+        ratios = [float(text.split()[0]) for text in numbers] or [math.nan]
         counts = ", ".join(f"{verdicts.count(each)} {each}" for each in sorted(set(verdicts)))
         yield f"{name} | {counts} | {median(ratios):.3f} [{min(ratios):.3f}, {max(ratios):.3f}]"
 
@@ -165,7 +167,8 @@ def thresholds(found: list[dict[str, Any]]) -> str:
     """What it takes to find less: the runs of a commit against itself judged again, 300 times for each line, with the
     ratios of a few runs of them put together, drawn anew each time, and times the slowdown."""
     same = [{name: ratios_of(line["seconds_base_new"][0]) for name, line in run["times"].items() if name != ALL}
-            for run in found if run["kind"] == "same" and run["times"]]  # fmt: skip
+            for run in found if run["kind"] == "same" and run["times"]
+            and all("seconds_base_new" in line for name, line in run["times"].items() if name != ALL)]  # fmt: skip
     if not same:
         return "No raw times of a commit against itself: no thresholds."
     rng, out = random.Random(0), [

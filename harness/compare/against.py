@@ -147,15 +147,15 @@ def _timed(
         found.append(Measured(first.wall))
         _until(starter, found[-1], open_, enough, end)
     lines = [_line(labels[i], judged[i], [raw for each in found for raw in each.seconds.get(i, [])]) for i in numbers]
-    return [*lines, _line("all together", whole, [])] if len(numbers) > 1 else lines
+    return [*lines, _line("all together", whole, [], "no trial has one")] if len(numbers) > 1 else lines
 
 
-def _line(name: str, judged: timing.Timing, raw: Sequence[Seconds]) -> Line:
-    """Say what a time did, or why there is none. `raw`: none of all trials together, nor of one that was not run."""
+def _line(name: str, judged: timing.Timing, raw: Sequence[Seconds], none: str = "none was left for it") -> Line:
+    """Say what a time did, or why there is none. `none`: why, where nothing was run."""
     if not judged.pairs:
         made = max(map(len, raw), default=0)
-        why = f"no time to compare: a ratio takes 2 updates a side after the first {WARM}, and there are {made}"
-        return Line(name, "time", timing.OPEN, why if raw else "no time to compare: no trial has one")
+        few = f"a ratio takes 2 updates a side after the first {WARM}, and there are {made}"
+        return Line(name, "time", timing.OPEN, f"no time to compare: {few if raw else none}")
     return time_line(name, judged, timing.quick([new for seconds in raw for _, new in seconds[WARM:]], 0), raw)
 
 

@@ -25,7 +25,7 @@ from harness.trial import key_of
 
 Told = Mapping[str, Any]
 """What a side tells of a trial's record."""
-NO_TIME = "not trained to the end: no time was left"
+NO_TIME = "not trained to the end: no time was left; try a larger --seconds"
 
 
 @dataclass
