@@ -110,8 +110,6 @@ def _told(lines: list[Line], clocks: Clocks) -> list[str]:
     undecided = [line for line in times if line.verdict == OPEN]
     if not undecided:
         return [APART] if times else []
-    long = [
-        line.name for line in undecided if line.timing and line.timing.low == 0 and line.timing.ratio > 1 + FINDABLE
-    ]
+    long = [line.name for line in undecided if line.timing and line.timing.low == 0 and line.timing.ratio > LONGER]
     few = [FEW.format(names=listing(long))] if long else []
     return [*few, UNDECIDED.format(open=len(undecided), all=len(times), share=clocks.wavered)]

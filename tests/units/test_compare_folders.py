@@ -83,6 +83,7 @@ def test_one_trial_that_was_disturbed_throughout_is_named_and_no_alarm():
     (line,) = found.undecided
     assert line.timing is not None and line.timing.low == 0 and 1.7 < line.timing.ratio < 1.9
     assert "times as long as the other variants take [0.000, " in line.numbers
+    assert any("gru" in note for note in pair(1.19, slow=gru).notes)  # as the machine makes of 1.2 at times
 
 
 def test_a_variant_with_enough_trials_is_found_beside_the_others():
@@ -117,7 +118,7 @@ def test_changed_lost_and_accepted():
     found = folders.compare(base, other, ("a", "b"))
     assert found.exit_code == 3 and {line.verdict for line in found.failed} == {"changed"}
     assert folders.compare(base, other, ("a", "b"), accept=True).exit_code == 0
-    seeds = [timed(trial.seeded(seed), rng) for trial in CI for seed in range(3)]
+    seeds = [timed(trial.seeded(seed), rng) for trial in CI for seed in range(5)]  # as the shared level takes
     lost = folders.compare(seeds, [diverged(Trial(**each.settings())) for each in seeds], ("a", "b"))
     assert lost.exit_code == 3 and {line.verdict for line in lost.failed} == {"changed", "worse"}
 
