@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from harness import machine
 from harness.compare import timing
 from harness.compare.result import Comparison, Line, time_line
-from harness.compare.sides import ROOT, Late, Pair, Seconds, Starter, Tree, checked_out, commit_of, started
+from harness.compare.sides import ROOT, Late, Pair, Refused, Seconds, Starter, Tree, checked_out, commit_of, started
 from harness.compare.variants import lines_of, variants_of
 from harness.errors import Fault
 
@@ -105,6 +105,8 @@ def compare(
             lines = _compared(starter, find, say)
         if not lines:
             notes = [f"no comparable baseline: {base} makes other trials of {benchmark.name} than this tree"]
+    except Refused as why:
+        notes = [f"no comparable baseline: {why}"]
     except Late as late:  # before a first trial had begun
         notes = [f"nothing was compared: {late}; try a larger --seconds"]
     return Comparison(base, here.name, lines, notes, accept, {"fingerprint": machine.fingerprint(), **machine.facts()})

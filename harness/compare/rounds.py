@@ -3,7 +3,7 @@
 Run as a script, `python -P rounds.py FD`, where no harness is found. For each request on the socket FD it forks a
 process, a side, that puts its tree in front of the path and takes its code from there. The libraries are imported once
 and lie at the same addresses in every side, and a side starts in half a second. A side uses `spec.load`,
-`engine.run_trial`, `engine.Keeper` and `errors.Stopped` of its revision and nothing else of it: it names its trials in
+`engine.run_trial`, `engine.Keeper` and two errors of its revision and nothing else of it: it names its trials in
 one line of JSON, then runs the trial whose number it reads, with another seed where one follows it. Before the first
 update, and whenever the updates asked for are made, it says how much time they took and waits to be asked for more; the
 record comes last. Asked for none it ends the trial as it stands.
@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -58,7 +59,7 @@ def main(control: socket.socket) -> None:
 def serve(tree: str, benchmark: str, channel: int, log: int) -> None:
     """Be a side, until the other end is closed."""
     _enter(tree, log)
-    from harness import engine, spec
+    from harness import engine
     from harness.errors import Stopped
 
     talk = socket.socket(fileno=channel).makefile("rw")
@@ -85,18 +86,30 @@ def serve(tree: str, benchmark: str, channel: int, log: int) -> None:
                 raise Stopped
             self.began = time.process_time()
 
-    trials = spec.load(benchmark).trials
-    labels = [f"{trial.label}-h{trial.hidden_size}" for trial in trials]
-    settings = [trial.model_dump(mode="json") for trial in trials]
-    hello = {"labels": labels, "settings": settings, "tree": str(Path(spec.__file__).parent)}
-    _answer(talk, hello | {"process": os.getpid()})
+    hello, trials = _read(benchmark)
+    _answer(talk, hello)
     for line in talk:
         number, *seed = map(int, line.split())
-        trial = type(trials[number])(**settings[number] | {"seed": seed[0]}) if seed else trials[number]
+        trial = type(trials[number])(**hello["settings"][number] | {"seed": seed[0]}) if seed else trials[number]
         try:
             _answer(talk, _told(engine.run_trial(trial, keeper=Turns())))
         except Stopped:
             _answer(talk, {"status": "stopped"})
+
+
+def _read(benchmark: str) -> tuple[dict[str, Any], Sequence[Any]]:
+    """Return what a side says first, and its trials; none where its revision cannot read the benchmark."""
+    from harness import spec
+    from harness.errors import UserError
+
+    try:
+        trials = spec.load(benchmark).trials
+    except UserError as error:
+        return {"refused": str(error)}, ()
+    labels = [f"{trial.label}-h{trial.hidden_size}" for trial in trials]
+    settings = [trial.model_dump(mode="json") for trial in trials]
+    where = str(Path(spec.__file__).parent)
+    return {"labels": labels, "settings": settings, "tree": where, "process": os.getpid()}, trials
 
 
 def _told(record: Any) -> dict[str, Any]:

@@ -40,6 +40,12 @@ class Late(HarnessError):
     exit_code = 4
 
 
+class Refused(HarnessError):
+    """A revision cannot read the benchmark, which asks for what it has not yet: there is nothing to compare with."""
+
+    exit_code = 4
+
+
 class Tree(NamedTuple):
     """A revision: what it is called, and where it lies."""
 
@@ -61,6 +67,8 @@ class Side:
                 socket.send_fds(control, [request.encode()], [theirs.fileno(), told.fileno()])
         try:
             hello = self.answer()
+            if "refused" in hello:
+                raise Refused(f"{tree.name} cannot read {benchmark.name}: {hello['refused']}")
             self.settings, self.process = hello["settings"], hello["process"]
             self.labels = told_apart(hello["labels"], self.settings)
             if Path(hello["tree"]).resolve() != (tree.folder / "harness").resolve():

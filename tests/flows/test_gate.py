@@ -18,7 +18,7 @@ from report_records import grid, record
 from harness.cli import main as cli
 from harness.compare import against, variants
 from harness.compare.result import Comparison
-from harness.compare.sides import ROOT, Broken, Tree, started
+from harness.compare.sides import ROOT, Broken, Refused, Tree, started
 from harness.storage.store import Store
 
 TINY = """\
@@ -189,6 +189,16 @@ def test_a_side_that_breaks_is_neither_a_pass_nor_a_regression(tiny, tmp_path):
         (tree / "harness" / "__init__.py").write_text(f"__version__ = '0'\n__path__.append({str(ROOT / 'harness')!r})")
         with pytest.raises(Broken, match="the code that ran lies in"), starter.pair():  # another one stood in for it
             pass
+
+
+@pytest.mark.slow
+def test_a_revision_that_has_not_what_the_file_asks_for_is_no_baseline_and_no_crash(tiny, tmp_path):
+    old = altered(tmp_path, "")
+    (old.folder / "harness" / "cells" / "feedforward.py").unlink()
+    with started(tiny, old, Tree("new", ROOT)) as starter, pytest.raises(Refused) as caught, starter.pair():
+        pass
+    assert caught.value.exit_code == 4
+    assert "altered cannot read tiny.yaml" in str(caught.value) and "feedforward" in str(caught.value)
 
 
 def test_a_trial_that_fails_on_both_sides_is_no_pass():
