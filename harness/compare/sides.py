@@ -206,9 +206,10 @@ def checked_out(commit: str, end: float = math.inf) -> Iterator[Path]:
         _git("worktree", "add", "--detach", "--force", str(folder / "tree"), commit, end=end)
         yield folder / "tree"
     finally:
-        subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(folder / "tree")],
-                       capture_output=True, check=False)  # fmt: skip
         shutil.rmtree(folder, ignore_errors=True)
+        # forced twice: git locks a tree while it makes it, and may have been killed then
+        subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", "--force", str(folder / "tree")],
+                       capture_output=True, check=False)  # fmt: skip
 
 
 def commit_of(reference: str) -> str:
@@ -226,10 +227,16 @@ def commit_of(reference: str) -> str:
 
 def _git(*arguments: str, end: float = math.inf) -> str:
     command = ["git", "-C", str(ROOT), *arguments]
-    left = max(0.0, end - time.monotonic())
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True,
-                              timeout=left if left < math.inf else None)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Late(f"git {arguments[0]} was not done when the time was up") from None
-    return done.stdout.strip()
+    left = max(0.0, end - time.monotonic()) if end < math.inf else None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said, told = process.communicate(timeout=left)
+        except BaseException as error:
+            process.terminate()  # not killed: it ends its own children and takes away what it had begun
+            process.communicate()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise Late(f"git {arguments[0]} was not done when the time was up") from None
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, said, told)
+    return said.strip()

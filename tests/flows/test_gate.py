@@ -170,10 +170,14 @@ def test_a_side_that_comes_to_no_end_ends_undecided_when_the_time_is_up(tiny, tm
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive has no revisions")
-def test_without_time_for_a_single_trial_nothing_is_compared_and_that_is_said(tiny):
-    found = against.compare("HEAD", tiny, time.monotonic() + 0.0)
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.03, 0.1])
+def test_without_time_for_a_single_trial_nothing_is_compared_and_nothing_left(seconds, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = against.compare("HEAD", tiny, time.monotonic() + seconds)
     assert found.exit_code == 4 and not found.lines
     assert "nothing was compared" in found.notes[0] and "--seconds" in found.notes[0]
+    trees = subprocess.run(["git", "worktree", "list"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert str(tmp_path) not in trees.stdout and not [*tmp_path.glob("harness-*")]
 
 
 @pytest.mark.slow
