@@ -28,6 +28,7 @@ class Head:
         self.logs: dict[str, str] = {}
         self.packages: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.authorized = 0  # requests that brought a token, whichever
         self.bodies: list[str] = []
         self.breaks = 0  # how many streams break in the middle
         self.hangs = 0  # how many streams stand still in the middle
@@ -62,6 +63,7 @@ class Head:
     @web.middleware
     async def seen(self, request: web.Request, handler: Any) -> Any:
         self.requests.append(f"{request.method} {request.path}")
+        self.authorized += "Authorization" in request.headers
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return web.Response(status=401, text="Unauthorized: Missing authentication token")
         if "job" in request.match_info and request.match_info["job"] not in self.jobs:

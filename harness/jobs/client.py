@@ -71,6 +71,10 @@ def _lost(message: str) -> bool:
     return any(sign in message.lower() for sign in ("unexpectedly", "node died", "actor died", "actordied", "killed"))
 
 
+TUNNEL = "an ssh tunnel, and http://127.0.0.1:8265 in the file; or https"
+"""What keeps a token between two machines."""
+
+
 def token() -> str:
     """Say where Ray would find a token; "" where it finds none."""
     path = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
@@ -80,6 +84,13 @@ def token() -> str:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
     return path if path and Path(path).is_file() else str(at_home) if at_home.is_file() else ""
+
+
+def exposed(cluster: Cluster) -> str:
+    """Say whom a token is shown to on its way; "" where there is none, or it goes by https or stays on this machine."""
+    if cluster.loopback or not cluster.dashboard.startswith("http:") or not token():
+        return ""
+    return f"the token goes to {cluster.dashboard} by http, which shows it to everyone on the way"
 
 
 def refuse(cluster: Cluster, no_token: bool) -> None:
@@ -101,6 +112,8 @@ def refuse(cluster: Cluster, no_token: bool) -> None:
 def connect(cluster: Cluster, no_token: bool = False) -> Any:
     """Return Ray's JobSubmissionClient on a cluster that answers."""
     refuse(cluster, no_token)
+    if cluster.token == "none" and no_token:
+        os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray's client sends whatever token it finds
     if token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # else Ray's client keeps the token to itself
     try:

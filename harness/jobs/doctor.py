@@ -114,9 +114,8 @@ def there(on: str, results: Path, no_token: bool, say: Callable[[str], object]) 
 
 def auth(cluster: Cluster) -> Finding:
     """Return how this machine shows that it may, and whether others on the way can learn it."""
-    if jobs.token() and cluster.dashboard.startswith("http:") and not cluster.loopback:
-        what = "with a token, which http shows to everyone on the way"
-        return Finding("auth", what, False, "an ssh tunnel, and http://127.0.0.1:8265 in the file; or https")
+    if shown := jobs.exposed(cluster):
+        return Finding("auth", f"with a token: {shown}", False, jobs.TUNNEL)
     return Finding("auth", "with a token" if jobs.token() else "without a token")
 
 

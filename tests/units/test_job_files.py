@@ -223,6 +223,7 @@ def test_the_doctor_sees_a_token_that_others_can_read(here, monkeypatch, url, so
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     found = doctor.auth(written(f"dashboard: {url}\nresults: /r\n"))
     assert found.sound is sound and "with a token" in found.found and "t0ken" not in str(found)
+    assert bool(client.exposed(written(f"dashboard: {url}\nresults: /r\n"))) is not sound
 
 
 @pytest.mark.parametrize("mode", [None, "disabled"])

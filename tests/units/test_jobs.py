@@ -301,13 +301,19 @@ def test_a_token_goes_with_every_request_and_is_said_to_be_missing(place, head, 
     assert len(head.jobs) == 1 and head.token not in out + err + "".join(head.bodies)
 
 
+def test_who_says_twice_to_go_without_a_token_sends_none(place, head, run_python):
+    Path("open.yaml").write_text(Path("here.yaml").read_text() + "\ntoken: none\n")
+    code = (
+        "from harness.cli.main import main; main(['submit', 'benchmarks/go.yaml', '--on', 'open.yaml', '--no-token'])"
+    )
+    process = run_python(code, env={**os.environ, "RAY_AUTH_TOKEN": "t0ken-of-this-test-0123456789abcdef"})
+    assert process.communicate(timeout=120) and len(head.jobs) == 1 and not head.authorized
+
+
 def test_the_missing_extra_is_named(place, run_python):
-    code = """
-        import sys
-        sys.modules["ray.job_submission"] = None
-        from harness.cli import main as cli
-        sys.exit(cli.main(["submit", "benchmarks/go.yaml", "--on", "here.yaml"]))
-    """
+    code = """import sys; sys.modules["ray.job_submission"] = None
+from harness.cli.main import main
+sys.exit(main(["submit", "benchmarks/go.yaml", "--on", "here.yaml"]))"""
     process = run_python(code)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2 and "rnn-harness[cluster]" in err
