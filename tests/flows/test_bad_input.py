@@ -215,6 +215,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(here: Path) -> N
     assert before == [path.stat().st_mtime_ns for path in sorted(here.rglob("*.parquet"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_far_it_is(here: Path, number: int) -> None:
     (here / "x.yaml").write_text("seeds: 500\n" + TEXT)

@@ -133,6 +133,7 @@ def paused(members: list[Trial], folder: Path, updates: list[int]) -> list[Check
     return places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pack_that_is_stopped_goes_on_bit_for_bit(kind, tmp_path):
     members = trials(*MEMBERS, cell={"name": "gru"}, **KINDS[kind])

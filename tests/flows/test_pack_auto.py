@@ -89,6 +89,7 @@ def test_auto_is_never_slower(cell):
     assert statistics.median(ratios) > 1 / WORTH, ratios
 
 
+@pytest.mark.slow
 def test_what_is_known_is_found_without_torch(run_python):
     """Which takes a command longer to import than all else that it does before a trial starts."""
     code = """

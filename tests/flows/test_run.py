@@ -197,6 +197,7 @@ def test_a_diverging_trial_is_a_record_and_the_sweep_goes_on(benchmark_file: Pat
     assert "diverged" in done.stdout
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_share_the_work(finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness", "run", str(finished / "tiny.yaml"), "--results", str(tmp_path)]
     command += ["--on", "inline", "--wandb", "off"]

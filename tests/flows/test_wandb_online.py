@@ -82,6 +82,7 @@ def stored(root: Path, count: int = 2) -> Path:
     return root / "quick"
 
 
+@pytest.mark.slow
 def test_a_benchmark_online_ends_with_every_run_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

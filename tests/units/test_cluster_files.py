@@ -80,6 +80,7 @@ def strict(schema):
     return schema
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "schema"), manifests())
 def test_manifests_are_those_of_kuberay(name, schema):
     found, schema = read(FOLDER / "kubernetes" / f"{name}.yaml"), strict(schema)

@@ -126,6 +126,7 @@ def test_without_the_optional_package_the_message_says_what_to_install() -> None
     assert "wandb-workspaces" in told and "pip install 'rnn-harness[dashboards]'" in told
 
 
+@pytest.mark.slow
 def test_published_twice_is_published_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,6 +120,7 @@ def test_phrases_of_a_tree_are_its_nodes():
     assert phrases == [(["A"], 2), (["fine"], 4), (["film"], 2), (["fine", "film"], 4), (["A", "fine", "film"], 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["sst2", "sst5"])
 def test_phrases_add_to_training_and_touch_nothing_held_out(name):

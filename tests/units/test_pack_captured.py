@@ -166,6 +166,7 @@ class Impossible(Recorded):
 @pytest.mark.parametrize(
     ("graphs", "said"), [(Wrong(), "a recorded update is off by"), (Impossible(), "an update cannot be recorded: oper")]
 )
+@pytest.mark.slow
 def test_a_recording_that_comes_to_something_else_is_left_and_said(graphs, said, capsys):
     members = trials(*MEMBERS, cell={"name": "lstm"}, **STREAM | PLAIN)
     records = same_as_alone(members, 1e-9, graphs=graphs)

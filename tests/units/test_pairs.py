@@ -198,6 +198,7 @@ def test_finalists_hold_what_a_search_of_everything_finds():
 # Multi30k
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("pair", ["en-de", "de-en"])
 def test_multi30k_has_the_published_sizes_and_its_text_comes_back_as_it_is(pair):

@@ -63,6 +63,7 @@ def test_three_samples_at_most_and_fewer_where_they_are_long():
     assert pictures.count("given   a") == 2 and "given   b" not in pictures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["", "[]", "{}", "not json", '[{"given": "x"}]', "3", "null", '["x"]'])
 def test_a_record_without_samples_or_with_something_else_there_has_none(kept):
     for text in both(kept):

@@ -214,6 +214,7 @@ def test_it_learns_names_from_where_they_stand(folder, output):
         ({"name": "ner", "data": "wikiann"}, (160_394, 80_536, 80_326), 7),
     ],
 )
+@pytest.mark.slow
 def test_every_word_that_is_published_is_read(settings, words, tags):
     task = registry.build("task", settings)
     assert tuple(int(task.load(split, 0).lengths.sum()) for split in SPLITS) == words
