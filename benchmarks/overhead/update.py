@@ -132,8 +132,9 @@ def measure(trial: Trial, device: str) -> dict[str, Any]:
 
 def interval(a: np.ndarray, b: np.ndarray, stretch: int) -> list[float]:
     """Return the bootstrap interval (95 %) of mean a / mean b, drawing whole stretches."""
-    count = len(a) // stretch
-    sums = [side[: count * stretch].reshape(count, stretch).sum(1) for side in (a, b)]
+    count = max(1, len(a) // stretch)
+    size = len(a) // count
+    sums = [side[: count * size].reshape(count, size).sum(1) for side in (a, b)]
     drawn = np.random.default_rng(0).integers(count, size=(10_000, count))
     ratios = sums[0][drawn].sum(1) / sums[1][drawn].sum(1)
     return [float(end) for end in np.quantile(ratios, [0.025, 0.975])]

@@ -93,6 +93,11 @@ def exposed(cluster: Cluster) -> str:
     return f"the token goes to {cluster.dashboard} by http, which shows it to everyone on the way"
 
 
+def open_to_all(cluster: Cluster, no_token: bool) -> bool:
+    """Whether it was said twice, in the file and by the option, to go without a token."""
+    return cluster.token == "none" and no_token
+
+
 def refuse(cluster: Cluster, no_token: bool) -> None:
     """Raise UserError where a request would go elsewhere, or open to everyone on the way. Nothing was sent yet."""
     faults = [
@@ -100,8 +105,7 @@ def refuse(cluster: Cluster, no_token: bool) -> None:
         for name in OVERRIDES
         if os.environ.get(name)
     ]
-    said = [cluster.token == "none", no_token]
-    if not cluster.loopback and not token() and not all(said):
+    if not cluster.loopback and not token() and not open_to_all(cluster, no_token):
         what = f"{cluster.dashboard} is not on this machine and there is no token: whoever reaches it runs code there"
         twice = "to go without say it twice, `token: none` in the file and --no-token"
         faults.append(Fault(what, remedy=f"export RAY_AUTH_TOKEN_PATH=FILE, or an ssh tunnel to it; {twice}"))
@@ -112,7 +116,7 @@ def refuse(cluster: Cluster, no_token: bool) -> None:
 def connect(cluster: Cluster, no_token: bool = False) -> Any:
     """Return Ray's JobSubmissionClient on a cluster that answers."""
     refuse(cluster, no_token)
-    if cluster.token == "none" and no_token:
+    if open_to_all(cluster, no_token):
         os.environ["RAY_AUTH_MODE"] = "disabled"  # else Ray's client sends whatever token it finds
     if token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # else Ray's client keeps the token to itself

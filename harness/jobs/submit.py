@@ -81,7 +81,7 @@ def trials_of(benchmark: Benchmark) -> str:
 def submit(planned: Plan, results: Path, no_token: bool, say: Say) -> None:
     """Submit a job, after all that can be wrong has been looked at."""
     note, cluster = planned.note, planned.cluster
-    if not no_token and (shown := jobs.exposed(cluster)):
+    if not jobs.open_to_all(cluster, no_token) and (shown := jobs.exposed(cluster)):
         say(f"note: {shown}; {jobs.TUNNEL}")
     try:
         client = jobs.connect(cluster, no_token)
