@@ -17,8 +17,11 @@ from harness.trial import Trial
 
 PROGRAM = 2
 """Counts up with each change that makes a pack faster or slower: what was measured of another does not count."""
-LEAST = 30.0
-"""Seconds of work for which a measurement, of about one second, is worth its time."""
+LEAST, LEAST_IN_ONE_CALL = 30.0, 600.0
+"""Seconds of work from which on a measurement is worth its time: about a second, and in a command that has not imported
+torch yet, six. Of cells IN_ONE_CALL a pack wins a tenth to a half, of others several times as much."""
+IN_ONE_CALL = ("lstm",)
+"""Torch's fused functions that no pack has a quicker loop for: it calls them trial by trial (kernels.LOOPS)."""
 
 
 def gain(trial: Trial, size: int, work: float) -> float:
@@ -29,7 +32,7 @@ def gain(trial: Trial, size: int, work: float) -> float:
     path = cache_folder() / "packs" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
     with suppress(OSError, ValueError, KeyError):
         return float(json.loads(path.read_bytes())["gain"])
-    if work < LEAST:
+    if work < least(trial):
         return math.nan
     from harness.pack.calibrate import measure, regular
 
@@ -40,3 +43,9 @@ def gain(trial: Trial, size: int, work: float) -> float:
         files.make_folder(path.parent)
         files.replace(path, json.dumps({"gain": found, "of": key}).encode())
     return found
+
+
+def least(trial: Trial) -> float:
+    """Return the seconds of work from which on it is worth its time to measure."""
+    in_one_call = trial.build_cell().fused in IN_ONE_CALL and trial.kernel in ("auto", "fused")
+    return LEAST_IN_ONE_CALL if in_one_call else LEAST

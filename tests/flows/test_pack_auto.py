@@ -48,6 +48,7 @@ def test_what_was_measured_is_remembered_for_this_shape_and_size(cache):
 
 def test_for_little_work_nothing_is_measured(cache):
     assert math.isnan(gains.gain(members(1, "gru")[0], 8, 1.0))
+    assert math.isnan(gains.gain(members(1, "lstm")[0], 8, 10 * gains.LEAST)), "of which there is little to win"
     assert not cache.exists()
 
 

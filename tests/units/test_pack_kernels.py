@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness import registry
+from harness.pack.gains import IN_ONE_CALL
 from harness.pack.kernels import LOOPS, trial_by_trial
 
 K, T, B, H = 3, 4, 2, 3
@@ -59,6 +60,11 @@ def test_it_is_the_step_of_every_cell_that_names_it(name):
             outputs.append(out)
         torch.testing.assert_close(looped(name, wx, h, weight, bias), torch.stack(outputs), rtol=1e-12, atol=1e-14)
     assert cells or name == "rnn_relu"
+
+
+def test_a_cell_has_a_loop_or_is_said_to_be_one_call():
+    named = {cell.fused for name, kind in registry.members("harness.cells").items() if (cell := kind()).fused}
+    assert named == {*LOOPS, *IN_ONE_CALL} and not LOOPS.keys() & {*IN_ONE_CALL}
 
 
 @pytest.mark.parametrize("name", NAMES)
