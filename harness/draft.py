@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -190,7 +191,8 @@ def _name(top: dict[str, Any], path: Path, reader: Reader, given: list[Override]
             name, where = override.value, override.where(())
     if isinstance(name, str) and SLUG.fullmatch(name):
         return name
-    slug = re.sub(r"[^a-z0-9_-]+", "-", str(name)[:64].lower()).strip("-_")
+    plain = unicodedata.normalize("NFKD", str(name)[:64]).encode("ascii", "ignore").decode()  # without its accents
+    slug = re.sub(r"[^a-z0-9_-]+", "-", plain.lower()).strip("-_")
     quoted = slug if isinstance(name, str) else f"'{slug}'"
     what = f"{shown(name)} cannot name a benchmark"
     reader.faults.append(Fault(what, where, SLUG_WORDS, f"name: {quoted}" if slug else ""))

@@ -76,12 +76,16 @@ def read(value: object, reader: Reader, key: Key) -> tuple[Match, ...]:
         given = {"by": part} if isinstance(part, str) else reader.mapping(part, at, ALLOWED)
         if not given:
             continue
-        for name in given:
-            if name not in ("by", "to", "count"):
-                reader.unknown("key", name, (*at, name), ("by", "to", "count"))
+        unlike = [name for name in given if name not in ("by", "to", "count")]
+        for name in unlike:
+            reader.unknown("key", name, (*at, name), ("by", "to", "count"))
         by: Any = given.get("by")
         to, count = given.get("to"), cast(Count, given.get("count", "all"))
-        if by not in BY:
+        if by is None and unlike:  # {parameters: 70000}
+            kinds = [name for name in unlike if name in BY]
+            remedy = f"match: {{by: {kinds[0]}, to: {shown(given[kinds[0]])}}}" if kinds else ""
+            reader.refuse("nothing says what to match", at, ALLOWED, remedy)
+        elif by not in BY:
             reader.unknown("match", by, (*at, "by") if isinstance(part, dict) else at, BY)
         elif to is not None and (isinstance(to, bool) or not isinstance(to, int | float) or not 0 < to < 1e15):
             reader.refuse(f"got {shown(to)}", (*at, "to"), "a number above 0")

@@ -185,7 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "harness"
-        return _fail([f"{error.format_message()}\n  try: {path} --help"], 2)
+        told = error.format_message().replace(": Value error, ", ": ")  # pydantic's own words, which say nothing
+        return _fail([f"{told}\n  try: {path} --help"], 2)
     except (BrokenPipeError, SystemExit):  # typer and rich exit so when the reader of our output has gone
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more

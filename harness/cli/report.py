@@ -91,7 +91,7 @@ def _of_folder(console: Console, folder: Place) -> Made:
     _hint(console, folder)
     records = store.open_folder(folder, reads())
     if not records:
-        raise _nothing(folder, str(folder))
+        raise nothing_stored(folder)
     made = report.make(folder.resolve().name, "", records, None, samples_of=store.samples(folder))
     return made, records, folder
 
@@ -107,14 +107,19 @@ def _of_file(console: Console, file: str, set_: Sequence[str], results: Place) -
     _hint(console, folder)
     records = benchmark.answered(store.open_folder(folder, reads(benchmark.claims)))
     if not records:
-        raise _nothing(folder, file)
+        raise nothing_stored(folder, file)
     about = (benchmark.report_name, benchmark.question, records, benchmark.asked(records))
     made = report.make(*about, benchmark.claims, benchmark.matched, store.samples(folder))
     return made, records, folder
 
 
-def _nothing(folder: Place, file: str) -> UserError:
-    return UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
+def nothing_stored(folder: Place, file: str = "") -> UserError:
+    """What to say of a folder without records; `file`: the benchmark whose they would be, where one was named."""
+    if file:
+        return UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
+    there = sorted(path.parent.parent for path in Path(str(folder)).glob("*/*/*.parquet"))
+    remedy = f"harness report {there[0]}" if there else "harness run FILE first, or check the path"
+    return UserError(Fault("no stored trial in this folder", where=str(folder), remedy=remedy))
 
 
 def written(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import spec, spent
-from harness.errors import Fault, UserError
+from harness.cli.report import nothing_stored
 from harness.record import Record, reads
 from harness.report import spending
 from harness.report.words import aligned, plural
@@ -25,7 +25,7 @@ def told(file: str, overrides: Sequence[str], results: Path) -> Iterator[str]:
         folder = results / benchmark.name
         records = benchmark.answered(store.open_folder(folder, columns))
     if not records:
-        raise UserError(Fault("no stored trial of this benchmark", where=str(folder), remedy=f"harness run {file}"))
+        raise nothing_stored(folder, "" if Path(file).is_dir() else file)
     rows = spending.rows(records)
     yield from _trials(rows)
     yield from _commands(folder, records)

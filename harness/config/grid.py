@@ -27,6 +27,17 @@ PLUGINS = ("task", "cell")
 NOT_SET = {"seed": "`seeds`, at the top of the file", "protocol": "nothing: the code sets it",
            "changes": "`search: {kind: population, ...}`"}  # fmt: skip
 SETTINGS = tuple(name for name in Trial.model_fields if name not in NOT_SET)
+LONG = 80
+"""Characters of a list of what is allowed beyond which it is said once."""
+ELSEWHERE = {
+    **dict.fromkeys(("lr", "step_size"), "'learning_rate'"),
+    **dict.fromkeys(("epochs", "steps", "updates", "max_steps"), "'examples'"),
+    **dict.fromkeys(("hidden", "units", "width"), "'hidden_size'"),
+    **dict.fromkeys(("clip", "max_grad_norm", "gradient_clip_val"), "'clip_norm'"),
+    **dict.fromkeys(("bptt", "tbptt", "window", "truncated_bptt_steps"), "'bptt_length'"),
+    **dict.fromkeys(("model", "rnn"), "'cell'"), "seeds": "`seeds` at the top of the file",
+}  # fmt: skip
+"""What other tools call a setting -> what it is called here, where no letters would tell."""
 
 
 @dataclass
@@ -108,8 +119,14 @@ class Reader:
         self.consequences: set[Fault] = set()
 
     def found(self) -> list[Fault]:
-        """What is worth saying: each fault once, without those that follow from one that is said."""
-        return [fault for fault in dict.fromkeys(self.faults) if fault not in self.consequences]
+        """What is worth saying: each fault once, without those that follow from one that is said. A list of what is
+        allowed that takes more than a line stands with the last of the faults that share it."""
+        said = [fault for fault in dict.fromkeys(self.faults) if fault not in self.consequences]
+        later = {fault.allowed: index for index, fault in enumerate(said) if len(fault.allowed) > LONG}
+        return [
+            replace(fault, allowed="") if later.get(fault.allowed, index) > index else fault
+            for index, fault in enumerate(said)
+        ]
 
     def refuse(self, what: str, key: Key, allowed: str = "", remedy: str = "") -> None:
         """Note a fault."""
@@ -122,7 +139,8 @@ class Reader:
         """Note an unknown name, with the nearest that is known, or several that were meant as a list."""
         names = [part.strip() for part in str(name)[:200].split(",")]
         several = f"[{', '.join(names)}]" if len(names) > 1 and all(part in allowed for part in names) else ""
-        remedy = several or nearest(str(name)[:80], allowed)
+        meant = ELSEWHERE.get(str(name)) if kind == "setting" else None
+        remedy = several or (f"did you mean {meant}?" if meant else nearest(str(name)[:80], allowed))
         self.refuse(f"unknown {kind} {shown(name)}", key, ", ".join(allowed), remedy)
 
     def mapping(self, value: object, key: Key, what: str) -> dict[str, Any]:

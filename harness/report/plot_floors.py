@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.report.efficiency import FLOORS, against, ceiling
 from harness.report.looks import Looks, Plot
 from harness.report.plot_rows import by_row, height
-from harness.report.svg import INK, MUTED, draw
+from harness.report.svg import INK, MUTED, draw, rate
 from harness.report.table import Row
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def floors(rows: list[Row], looks: Looks) -> Plot | None:
         axes.set_xscale("log")
         axes.margins(x=0.12)
         axes.minorticks_off()
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.xaxis.set_major_formatter(rate)
         by_row(axes, shown)
         axes.set_xlabel("useful tokens per second, one trial (log scale)")
         marks = [Line2D([], [], linestyle="", marker="o", color=INK, label="reached")]
@@ -59,10 +59,10 @@ def _line(axes: Axes, y: int, row: Row, color: str) -> None:
     nearest = min(allowed.values())
     axes.plot([reached, nearest], [y, y], color=color, linewidth=4, alpha=0.3, solid_capstyle="butt")
     axes.plot([reached], [y], "o", color=color)
-    for floor, rate in allowed.items():
-        if math.isfinite(rate):
-            binds = rate == nearest
-            axes.plot([rate], [y], MARKS[floor], color=INK if binds else MUTED, markersize=5 if binds else 4,
+    for floor, most in allowed.items():
+        if math.isfinite(most):
+            binds = most == nearest
+            axes.plot([most], [y], MARKS[floor], color=INK if binds else MUTED, markersize=5 if binds else 4,
                       markerfacecolor=INK if binds else "none")  # fmt: skip
     told = axes.annotate(against(row), (reached, y), (5, 4), textcoords="offset points", fontsize=7)
     told.set_in_layout(False)

@@ -36,7 +36,7 @@ def gradient(rows: list[Row], looks: Looks) -> Plot | None:
         axes.set_yscale("log")
         axes.minorticks_off()
         axes.set_ylim(bottom, top)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("e-0", "e-"))
         axes.axhline(GONE, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate("1 %: gone", (1, GONE), (0, 2), xycoords=("axes fraction", "data"), ha="right",
                       textcoords="offset points", fontsize=8)  # fmt: skip

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.report.looks import Looks, Plot, short
-from harness.report.svg import INK, SERIES, draw
+from harness.report.svg import INK, SERIES, draw, rate
 from harness.report.table import Row, TaskGroup
 from harness.report.words import direction
 
@@ -89,8 +89,8 @@ def throughput(rows: list[Row]) -> Plot | None:
             axes.plot(seeds, [y] * len(seeds), "o", markersize=3.5, color=color, markerfacecolor="none")
         by_row(axes, shown)
         axes.set_xlim(left=0)
-        axes.locator_params(axis="x", nbins=5)  # numbers of seven digits, side by side
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.locator_params(axis="x", nbins=7)
+        axes.xaxis.set_major_formatter(rate)
         axes.set_xlabel("useful tokens per second, one trial")
         handles = [Patch(color=color, alpha=0.6, label=short(name, 40)) for name, color in colors.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)))

@@ -51,6 +51,8 @@ def best_of(group: TaskGroup, looks: Looks) -> Plot | None:
         return None
 
     def paint(figure: Figure, axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator
+
         for cell, best in lines.items():
             color = looks.colors[cell]
             points = [(k, value) for k, value in zip(best.k, best.expected, strict=True) if math.isfinite(value)]
@@ -59,6 +61,7 @@ def best_of(group: TaskGroup, looks: Looks) -> Plot | None:
             if band:
                 axes.fill_between(*zip(*band, strict=True), color=color, alpha=0.15, linewidth=0)  # type: ignore[arg-type]
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.minorticks_off()
         axes.set_xlabel("tries: trials of a cell, any setting and seed of its grid")

@@ -34,6 +34,14 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
+def rate(value: float, _: object = None) -> str:
+    """Return a rate as a tick says it, so that ten of them stand side by side: 250 k, 1.5 M, 1 G."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g} {unit}"
+    return f"{value:g}"
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Inside, matplotlib draws in our style; names that its font lacks are left to the browser's fonts."""

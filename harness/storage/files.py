@@ -29,13 +29,15 @@ from harness.storage.objects import ObjectError, ObjectPath, Place
 
 POLL_SECONDS = 0.1
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_REMEDIES = {
+REMEDIES = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there, or have the quota raised",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
     errno.EIO: "have the disk checked (dmesg tells more)",
     errno.EROFS: "make that file system writable",
     errno.EACCES: "make that folder writable",
+    errno.ENOTDIR: "choose a folder: a file has the name of one on the way there",
+    errno.EEXIST: "choose a folder: a file has the name of one on the way there",
     errno.ENOLCK: "use a file system that supports locks",
 }
 
@@ -174,7 +176,7 @@ def explained(what: str, where: Place) -> Iterator[None]:
         ) from err
     except OSError as err:
         name = errno.errorcode.get(err.errno or 0, type(err).__name__)
-        remedy = _REMEDIES.get(err.errno or 0, "mend that")
+        remedy = REMEDIES.get(err.errno or 0, "mend that")
         raise Stopped(
             f"cannot write {what}: {err.strerror or err} ({name})\n  where: {where}\n"
             f"  try: {remedy}, then run the same command again; what is stored stays, nothing was left half-written"

@@ -132,13 +132,9 @@ class Store:
         except ObjectError:
             raise
         except OSError as err:
-            raise UserError(
-                Fault(
-                    f"cannot write results: {err.strerror or err}",
-                    where=str(self.folder),
-                    remedy="free some space there, make that folder writable, or choose another one for the results",
-                )
-            ) from err
+            remedy = files.REMEDIES.get(err.errno or 0, "check that path")
+            what = f"cannot write results: {err.strerror or err}"
+            raise UserError(Fault(what, str(self.folder), "", f"{remedy}, or another place: --results DIR")) from err
 
 
 def open_folder(path: Place | str, columns: Collection[str] | None = None) -> list[Record]:

@@ -140,9 +140,9 @@ def test_a_file_of_100_megabytes_is_answered_at_once(here: Path, refused: Callab
         (["run", "x.yaml", "--set", "cell=elmann"], "--set cell=elmann: unknown cell"),
         (["run", "x.yaml", "--set", "cell=elman, lstm"], "try: [elman, lstm]"),
         (["run", "x.yaml", "--results", "r\0"], "--results"),
-        (["list", "cels"], "'cels' is not one of"),
+        (["list", "cels"], "Invalid value for 'what': 'cels' is not one of"),
         (["report", "x.yaml"], "harness run"),
-        (["report", "."], "no stored trial"),
+        (["report", "."], "no stored trial in this folder\n  try: harness run FILE first"),
         (["report", "x\0y"], "not a possible file name"),
     ],
 )
@@ -186,7 +186,7 @@ def test_an_unwritable_results_folder_is_refused_before_anything_runs(
 ) -> None:
     (here / "x.yaml").write_text(TEXT)
     said = refused("run", "x.yaml", "--on", "inline", "--results", results)
-    assert "cannot write results" in said and "another one for the results" in said
+    assert "cannot write results" in said and "or another place: --results DIR" in said
 
 
 def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:

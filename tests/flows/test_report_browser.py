@@ -188,6 +188,19 @@ def test_nothing_is_wider_than_a_small_window(page) -> None:
     assert width <= inner
 
 
+def test_a_figure_keeps_its_letters_legible_on_a_telephone(page) -> None:
+    """It is scrolled in its card, as tables are; scaled to the window its letters were 6 pixels high."""
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    )
+    width, shrunk = page.execute_script(
+        """const shares = [...document.querySelectorAll("figure svg")].map((svg) => svg.getScreenCTM().a * 3 / 4);
+        return [document.documentElement.scrollWidth, Math.min(...shares)]"""
+    )
+    page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert width == 400 and shrunk > 0.95
+
+
 def test_it_prints_without_its_controls_and_nothing_is_cut_off(page) -> None:
     assert base64.b64decode(page.print_page()).startswith(b"%PDF")
     page.set_window_size(1046, 900)  # A4 across, without its margins

@@ -85,6 +85,7 @@ def test_several_kinds_share_the_trials_that_they_agree_on(load):
         ("{by: parameters, to: 0}", "a number above 0"),
         ("{by: parameters, to: true}", "a number above 0"),
         ("{by: parameters, too: 5}", "to"),
+        ("{parameters: 5000}", "try: match: {by: parameters, to: 5000}"),
         ("{by: parameters, count: some}", "all, recurrent"),
         ("{by: parameters, to: 3}", "a budget that it can come near"),
         ("3", "a mapping"),

@@ -172,6 +172,15 @@ sweep:
         assert any(f.startswith(f"x.yaml:{place}: {what}") and allowed in f for f in found), (place, found)
 
 
+def test_what_other_tools_call_a_setting_is_answered_with_its_name_here_and_the_list_is_said_once(refused):
+    found = refused("question: Q?\nset: {lr: 0.1, clip: 1, epochs: 3, seeds: 2}\nsweep: {task: adding, cell: gru}")
+    answers = {"lr": "'learning_rate'", "clip": "'clip_norm'", "epochs": "'examples'", "seeds": "`seeds` at the top"}
+    assert len(found) == len(answers)
+    for name, answer in answers.items():
+        assert any(f"unknown setting '{name}'" in fault and f"did you mean {answer}" in fault for fault in found)
+    assert sum("allowed: task, cell, hidden_size" in fault for fault in found) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
