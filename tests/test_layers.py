@@ -40,6 +40,7 @@ NAMES_A_VARIANT = {
     "harness/cost.py": "its keys are the names of torch's fused kernels, as a cell's `fused` gives them",
     "harness/training/limits.py": "times a layer of torch's own, the quickest way to take a step",
     "harness/models/kernel.py": "recognises torch's own operations by their names",
+    "harness/pack/gains.py": "names torch's fused kernels that no pack has a quicker loop for",
     "harness/pack/kernels.py": "its keys are the names of torch's fused kernels, as in cost.py",
     "harness/pack/on_chip_gated.py": "one program for each of those",
     "harness/pack/on_gpu.py": "its keys are the same",

@@ -23,6 +23,10 @@ from harness.report.words import NONE, clean, listing, number, plural
 
 MOST_ENDINGS = 50  # lines, one a trial
 LONGEST = 300  # characters of a reason: the traceback stays in the record
+PACKED = (
+    "Packed: a kernel that names trials trained so many of them as one program. Useful tokens per second and seconds "
+    "of such a row are each trial's share of it, so beside a row that trained alone they tell what packing wins, too."
+)
 
 
 def reading(table: MachineTable, claims: bool = False) -> list[str]:
@@ -43,6 +47,7 @@ def reading(table: MachineTable, claims: bool = False) -> list[str]:
     notes += [READING] if claims else []
     notes += effort(table)
     notes += [told for group in table.groups if (told := _budgets(group))]
+    notes += [PACKED] if any(record.packed > 1 for record in table.records) else []
     notes += [PUBLISHED] if any(map(published, table.groups)) else []
     notes += [FLOORS] if efficiency(table) else []
     return notes + [told for group in table.groups if (told := unlike(group))]

@@ -113,6 +113,15 @@ def test_only_failed_trials_make_a_report() -> None:
     assert "0/2 ok, 2 failed" in shown["md"] and "out of memory" in shown["md"]
 
 
+def test_packed_rows_say_so_and_what_their_times_are() -> None:
+    trials = grid(3, cells=("gru",))
+    packed = told([record(t, kernel="batched loop, 12 trials", packed=12) for t in trials], trials)
+    alone = told([record(t) for t in trials], trials)
+    for form in ("md", "html"):
+        assert "batched loop, 12 trials" in packed[form]
+        assert "are each trial&#39;s share" in packed[form].replace("'", "&#39;") and "trial's share" not in alone[form]
+
+
 def test_machines_are_never_ranked_together() -> None:
     trials = grid(3, cells=("lstm", "gru"))
     here = [record(t) for t in trials[:20]]
