@@ -6,6 +6,7 @@ data damaged; 75 stopped early, and the same command goes on; 1 our bug, with it
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -174,6 +175,9 @@ def _echo(lines: Iterator[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; a HarnessError becomes its message, each fault on lines of its own."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # one that knows ASCII alone gets "?" for an arrow, and no traceback
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     try:
         code = app(given, prog_name="harness", standalone_mode=False)
         sys.stdout.flush()

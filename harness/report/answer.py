@@ -10,6 +10,7 @@ from harness.report.compared import Compared, compare
 from harness.report.once import once
 from harness.report.table import MachineTable, TaskGroup
 from harness.report.words import direction, interval, listing, number, sentence
+from harness.stats import Summary
 
 ENOUGH = 6
 """Seeds from which a signed-rank test can reach 0.05 at all."""
@@ -51,12 +52,17 @@ def _ranked(group: TaskGroup) -> Answer:
     lead = f"best {by} is {best.label}: median {title} {shown} ({direction(group.higher_is_better)})."
     beaten = [row.beats_floor for row in group.rows]
     if beaten and not any(beaten) and False in beaten:
-        lead = f"no variant is better than {floor} with its whole interval. {lead[0].upper()}{lead[1:]}"
-        return Answer(group.name, lead, f"The interval: {sentence(best.score)}.")
+        lead = f"no variant is better than {floor}, with its whole interval. {lead[0].upper()}{lead[1:]}"
+        return Answer(group.name, lead, _worth(best.score))
     low = [row.label for row in group.rows if row.beats_floor is False]
     no_better = f"Not better than {floor}, with the whole interval: {listing(low)}." if low else ""
-    rest = [_company(group), no_better, f"The interval: {sentence(best.score)}."]
+    rest = [_company(group), no_better, _worth(best.score)]
     return Answer(group.name, lead, " ".join(part for part in rest if part))
+
+
+def _worth(score: Summary) -> str:
+    """Say what the interval is."""
+    return f"The interval: {sentence(score)}." if score.n > 1 else f"{sentence(score).capitalize()}."
 
 
 def _company(group: TaskGroup) -> str:

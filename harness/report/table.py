@@ -227,7 +227,8 @@ def _group(name: str, among: list[Variant], common: dict[str, str]) -> TaskGroup
     floors = [own if not math.isnan(own := _floor(v.records)) else floor for v in among]
     rows = [Row(v, v.label(differing), metric, higher, own) for v, own in zip(among, floors, strict=True)]
     rows.sort(key=lambda row: _place(row, higher))
-    settings = {setting_title(k): among[0].shown(k) for k in among[0].settings if k.startswith("task.")}
+    keys = [k for k, value in among[0].settings.items() if k.startswith("task.") and value != ""]
+    settings = {setting_title(k): among[0].shown(k) for k in keys}
     settings |= {title: value for title, value in grouping.held(among).items() if title not in common}
     return TaskGroup(name, settings, metric, higher, floor, differing, rows)
 

@@ -64,6 +64,16 @@ def test_a_verb_that_only_looks_answers_in_half_a_second(words: list[str]) -> No
     assert any(cpu_seconds("-m", "harness", *words) < 0.5 for _ in range(15))  # slower, now and then, on a shared core
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_table_on_a_terminal_of_few_letters_is_no_crash(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arrow in a header ended `harness run` in a traceback, all trials trained, where the locale is not UTF-8."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    code = "from harness.cli.main import main; main(['--version'])\n"
+    code += "from rich.console import Console; Console().print('error \N{DOWNWARDS ARROW} 0.5')"
+    shown = python("-c", code)
+    assert (shown.returncode, shown.stdout.splitlines()[1:], shown.stderr) == (0, ["error ? 0.5"], "")
+
+
 def test_ctrl_c_while_it_imports_is_a_stop() -> None:
     code = "import sys, harness.__main__ as command\n"
     code += "class Hit:\n def find_spec(self, name, *_):\n  if name == 'harness.cli.main': raise KeyboardInterrupt\n"
