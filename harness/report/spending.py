@@ -63,7 +63,7 @@ def rows(records: Iterable[Record]) -> list[Row]:
     for record in records:
         if math.isfinite(record.seconds):
             groups.setdefault(f"{record.task} {record.cell}", []).append(of_record(record))
-    found = [Row(name, len(own), _sum(own)) for name, own in groups.items()]
+    found = [Row(name, len(own), _sum(own)) for name, own in sorted(groups.items())]
     return [*found, Row("all", sum(row.trials for row in found), _sum(row.seconds for row in found))]
 
 
