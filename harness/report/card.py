@@ -10,7 +10,7 @@ from harness.record import Record
 from harness.report.columns import Column, counted, horizon, median_column, setting_column
 from harness.report.once import once
 from harness.report.table import MachineTable, Row, TaskGroup, bounded
-from harness.report.words import NONE, clean, number
+from harness.report.words import NONE, clean, interval, number
 from harness.stats import median
 from harness.stats.share import share
 
@@ -70,7 +70,11 @@ def _through_time() -> list[Column]:
     """Decay and horizon, over all layers and of each."""
     beside = "median over seeds, from the first layer to the last"
     return [
-        median_column("gradient_decay", 3, "decay/step"),
+        Column(
+            "gradient_decay", "decay/step", f"{METRICS['gradient_decay'].doc}; median over seeds and its interval",
+            lambda r: interval(r.over_seeds("gradient_decay"), _DECAY),
+            lambda r: r.over_seeds("gradient_decay").center, 3,
+        ),
         median_column("predicted_decay", 8, "predicted"),
         Column(
             "gradient_horizon", "horizon", f"{METRICS['gradient_horizon'].doc}, in steps; ≥ where it is not reached",

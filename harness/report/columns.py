@@ -11,6 +11,7 @@ from harness.metrics import METRICS
 from harness.report import scaling
 from harness.report.table import Horizon, MachineTable, Row, TaskGroup
 from harness.report.words import NONE, arrow, direction, doubt, interval, metric_of, number, percent, setting_title
+from harness.stats import Summary
 
 FLOOR = {True: "better", False: "no better than floor", None: NONE}
 
@@ -61,7 +62,7 @@ def columns(table: MachineTable, group: TaskGroup | None = None) -> list[Column]
             "trials", "trials", "how the trials ended; none is dropped",
             statuses, lambda r: r.statuses["ok"] / sum(r.statuses.values()), 2, False,
         ),
-        median_column("tokens_per_second", 1),
+        rate_column(1),
         *_scaling((group or table).rows),
         Column(
             "kernel", "kernel", "what unrolled the network over time: kernels differ in speed, not in mathematics",
@@ -147,6 +148,25 @@ def median_column(name: str, weight: int, title: str = "") -> Column:
         name, title or metric.title, f"{metric.doc}; median over seeds",
         lambda r: number(r.over_seeds(name).center, metric.format), lambda r: r.over_seeds(name).center, weight,
     )  # fmt: skip
+
+
+def rate_column(weight: int) -> Column:
+    """Column of the throughput, with how far seeds lie apart: a rate without it looks like one that could be ranked."""
+    metric = METRICS["tokens_per_second"]
+
+    def text(row: Row) -> str:
+        found = row.over_seeds(metric.name)
+        shown = number(found.center, metric.format)
+        return f"{shown} ± {apart(found)}" if found.n > 1 and found.center else shown
+
+    doc = f"{metric.doc}; median over seeds ± half the width of its interval"
+    return Column(metric.name, metric.title, doc, text, lambda r: r.over_seeds(metric.name).center, weight)
+
+
+def apart(found: Summary) -> str:
+    """Return half the width of an interval as a share of the median: `12 %`, `0.4 %`."""
+    share = 50 * (found.high - found.low) / abs(found.center)
+    return f"{share:.0f} %" if share >= 9.5 else f"{share:.1f} %"
 
 
 def horizon(found: Horizon) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from harness.metrics import METRICS
 from harness.record import Record
-from harness.report.columns import Column, counted, median_column, setting_column
+from harness.report.columns import Column, counted, median_column, rate_column, setting_column
 from harness.report.once import once
 from harness.report.table import MachineTable, Row, TaskGroup
 from harness.report.words import NONE, clean, number
@@ -33,7 +33,7 @@ def efficiency(table: MachineTable, group: TaskGroup | None = None) -> list[Colu
     if not any(r.bound for row in rows for r in row.records):
         return []
     found = [
-        median_column("tokens_per_second", 0),
+        rate_column(0),
         Column(
             "times_floor", "against its floor",
             f"the floor that binds, and the {METRICS['times_floor'].doc}; median over seeds",

@@ -15,7 +15,7 @@ ROOM, BETWEEN = 345.0, 3.0
 """Points between the margins of LaTeX's article, and to each side of a column."""
 POINTS = {
     2.3: "!,.:;[]il", 2.5: "fj·", 2.7: " -", 2.9: "I", 3.2: "()rst", 3.6: "cez", 4.0: "*/0123456789?ago–", 4.2: "J↓↑",  # noqa: RUF001
-    4.3: "kqvxy", 4.5: "Sbdhnpu", 5.2: "FLZ", 5.8: "BCEPRTw", 6.2: "+=@ADGHKNOQUVXY_<>", 6.6: "m%", 7.2: "M", 8.1: "W",
+    4.3: "kqvxy", 4.5: "Sbdhnpu", 5.2: "FLZ", 5.8: "BCEPRTw", 6.2: "+±=@ADGHKNOQUVXY_<>", 6.6: "m%", 7.2: "M", 8.1: "W",
 }  # fmt: skip
 """How wide a character is in scriptsize Computer Modern, rounded up: what others are, by their number, is more."""
 _WIDTHS = {char: width for width, chars in POINTS.items() for char in chars}
@@ -28,7 +28,7 @@ _SPECIAL = {
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≥": r"$\ge$", "∞": r"$\infty$", "·": r"$\cdot$", "–": "--",  # noqa: RUF001
-    "…": r"\dots{}",
+    "…": r"\dots{}", "±": r"$\pm$",
 }  # fmt: skip
 _LETTERS = re.compile("[\u00c0-\u00ff\u0100-\u017f]")
 """Accented Latin letters, which every LaTeX since 2018 reads as UTF-8."""

@@ -54,7 +54,7 @@ def test_a_card_says_what_the_records_hold() -> None:
         "clipped_share": "25 %",
         "gradient_horizon": "44",
     }
-    expected |= {"gradient_decay": "0.900", "predicted_decay": "0.910", "lyapunov": "-0.094"}
+    expected |= {"gradient_decay": "0.900 [0.900, 0.900]", "predicted_decay": "0.910", "lyapunov": "-0.094"}
     expected |= {"gradient_norm_max": "9", "gradient_norm_after_median": "0.25", "update_ratio_median": "0.001"}
     assert {name: texts[name] for name in expected} == expected
     assert "failed_update" not in texts and "skipped_updates" not in texts  # nothing to tell

@@ -56,6 +56,16 @@ def test_a_lost_trial_is_the_worst_whatever_score_it_carries() -> None:
     assert "| 1 seed, none |" in told(found[:1], None)["md"]  # one seed has no interval, and the table says so
 
 
+def test_a_rate_stands_with_how_far_its_seeds_lie_apart() -> None:
+    """One trial of a busy machine is not a rank; with one seed there is nothing to say."""
+    trials = grid(3, cells=("lstm",))[:3]
+    rates = (900.0, 1_000.0, 1_200.0)
+    found = [record(t, tokens_per_second=rate) for t, rate in zip(trials, rates, strict=True)]
+    assert "| 1,000 ± 15 % |" in told(found, trials)["md"] and "1,000 ± 15 %" in told(found, trials)["terminal"]
+    assert "| 1,000 ± 0.0 % |" in told([record(t, tokens_per_second=1_000.0) for t in trials], trials)["md"]
+    assert "| 900 |" in told(found[:1], None)["md"]
+
+
 @pytest.mark.parametrize("name", ["tokens_per_second", "seconds", "train_seconds"])
 def test_speed_is_the_median_over_trials_that_ended_ok(name: str) -> None:
     records, trials = realistic()
