@@ -22,7 +22,7 @@ from harness.trial import Trial
 COMMANDS = {
     "begin", "end", "centering", "caption", "label", "scriptsize", "setlength", "tabcolsep", "toprule", "midrule",
     "bottomrule", "textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater", "textbar",
-    "textquotedbl", "textquotesingle", "textasciigrave", "uparrow", "downarrow", "ge", "infty", "cdot", "dots",
+    "textquotedbl", "textquotesingle", "textasciigrave", "uparrow", "downarrow", "ge", "infty", "pm", "cdot", "dots",
     "texttt", "par", "smallskip", "parbox", "linewidth", "raggedright", "resizebox", "clearpage",
 }  # fmt: skip
 
