@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -100,7 +101,9 @@ def _lines(name: str, pairs: Pairs, clocks: Clocks, judged: int) -> Iterator[Lin
 
 
 def _numbers(timing: Timing, than: str = "") -> str:
-    interval = f"[{timing.low:.3f}, {timing.high:.3f}]"
+    interval = f"[{timing.low:.3f}, {timing.high:.3f}]" if timing.low > 0 else f"[at most {timing.high:.3f}]"
+    if timing.low == 0 and math.isinf(timing.high):
+        interval = "[no interval]"
     return f"{timing.ratio:.3f} times as long{than} {interval}, {plural(timing.pairs, 'trial')}"
 
 

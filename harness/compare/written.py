@@ -29,7 +29,7 @@ def show(console: Console, found: Comparison) -> None:
     for line in found.lines:
         verdict = Text(line.verdict, style=_STYLES.get(line.verdict, ""))
         table.add_row(Text(clean(line.name)), line.kind, verdict, Text(clean(line.numbers)))
-    console.print(table)
+    console.print(table if found.lines else table.title)
     for note in found.notes:
         console.print(Text(clean(note)))
     console.print(Text(found.sentence, style="bold red" if found.failed else "bold"))
@@ -38,7 +38,7 @@ def show(console: Console, found: Comparison) -> None:
 def markdown(found: Comparison) -> str:
     """Return GitHub's step summary."""
     rows = [(clean(line.name), line.kind, line.verdict, clean(line.numbers)) for line in found.lines]
-    table = [HEADER, ("---",) * len(HEADER), *rows]
+    table = [HEADER, ("---",) * len(HEADER), *rows] if rows else []
     lines = ["| " + " | ".join(map(escape, row)) + " |" for row in table]
     notes = [f"* {escape(clean(note))}" for note in found.notes]
     head = f"### {escape(found.base)} to {escape(found.new)}: {escape(found.sentence)}"
