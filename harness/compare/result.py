@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness.compare.facts import Fact
 from harness.compare.scores import Scores
@@ -12,6 +12,7 @@ from harness.compare.timing import Timing
 from harness.metrics import METRICS
 
 Kind = Literal["time", "facts", "score"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 BAD = {"slower", "changed", "worse"}
 CRASHED = "crashed"
 OPEN = {"inconclusive"}

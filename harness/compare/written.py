@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from harness.compare.result import Comparison, Line
+from harness.compare.result import KINDS, Comparison, Line
 from harness.report.to_markdown import escape
 from harness.report.words import clean
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _STYLES = {"slower": "red", "changed": "red", "worse": "red", "inconclusive": "yellow", "faster": "green"}
 HEADER = ("variant", "of", "verdict", "numbers")
+MANY = 4
+"""Variants that are equal, from which on a terminal says so of all at once: files have a line for each."""
 
 
 def show(console: Console, found: Comparison) -> None:
@@ -26,13 +29,26 @@ def show(console: Console, found: Comparison) -> None:
     table = Table(title=Text(f"{found.base} -> {found.new}", style="bold"), title_justify="left", header_style="dim")
     for title in HEADER:
         table.add_column(title, overflow="fold")
-    for line in found.lines:
+    for line in _gathered(found.lines):
         verdict = Text(line.verdict, style=_STYLES.get(line.verdict, ""))
         table.add_row(Text(clean(line.name)), line.kind, verdict, Text(clean(line.numbers)))
     console.print(table if found.lines else table.title)
     for note in found.notes:
         console.print(Text(clean(note)))
     console.print(Text(found.sentence, style="bold red" if found.failed else "bold"))
+
+
+def _gathered(lines: Sequence[Line]) -> Iterator[Line]:
+    """Yield the lines that a terminal shows: where many variants are equal in one kind of thing, one line says so."""
+    equal = {kind: [line for line in lines if (line.kind, line.verdict) == (kind, "equal")] for kind in KINDS}
+    for line in lines:
+        alike = equal[line.kind]
+        if line.verdict != "equal" or len(alike) < MANY:
+            yield line
+        elif line is alike[0]:
+            numbers = {one.numbers for one in alike}
+            shown = numbers.pop() if len(numbers) == 1 else "each as before"
+            yield Line(f"{len(alike)} variants", line.kind, "equal", shown)
 
 
 def markdown(found: Comparison) -> str:

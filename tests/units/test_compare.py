@@ -310,6 +310,19 @@ def test_a_hostile_name_opens_nothing_in_any_format(name):
     assert all(json.loads(form(found)) for form in (written.plain, written.action_benchmark))
 
 
+def test_a_terminal_says_of_many_equal_variants_at_once_that_they_are_and_files_of_each():
+    """Of 34 lines of `benchmarks/ci.yaml` 22 said that nothing had changed, before the times that were asked for."""
+    equal = [Line(f"cell-{n}", kind, "equal", f"{kind} {n % 2}") for n in range(5) for kind in ("facts", "score")]
+    found = Comparison(
+        "a", "b", [*equal, Line("cell-9", "facts", "changed", "loss"), Line("all", "time", "slower", "")]
+    )
+    console = Console(file=io.StringIO(), width=200)
+    written.show(console, found)
+    shown = console.file.getvalue()
+    assert shown.count("5 variants") == 2 and "cell-0" not in shown and "cell-9" in shown and "slower" in shown
+    assert len(json.loads(written.plain(found))["lines"]) == 12 and "cell-0" in written.markdown(found)
+
+
 def test_exit_codes():
     good, bad = Line("x", "time", "not significant", ""), Line("x", "time", "slower", "")
     open_, facts = Line("x", "time", "inconclusive", ""), Line("x", "facts", "changed", "")
