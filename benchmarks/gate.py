@@ -86,9 +86,9 @@ def run(told: argparse.Namespace) -> None:
     end = time.monotonic() + 60 * told.minutes
     same = [((i + 0.5) / told.same, "same") for i in range(told.same)]
     order = sorted([*same, *(((i + 0.5) / told.slower, "slower") for i in range(told.slower))])
-    commit = _git("rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD")
     told.keep.mkdir(parents=True, exist_ok=True)
-    with _tree(commit) as plain, _tree(commit, told.percent, told.cell) as slow:
+    with tree_of(commit) as plain, tree_of(commit, told.percent, told.cell) as slow:
         for number, (_, kind) in enumerate(order):
             if time.monotonic() > end:
                 return
@@ -207,21 +207,22 @@ def exit_code(times: list[dict[str, list[float]]], find: float) -> int:
 
 
 @contextmanager
-def _tree(commit: str, percent: int = 0, cell: str = "") -> Iterator[Path]:
+def tree_of(commit: str, percent: int = 0, cell: str = "") -> Iterator[Path]:
     """A work tree of a commit, slower by so many percent, in one cell or in all."""
     folder = Path(tempfile.mkdtemp(prefix="harness-gate-"))
     try:
-        _git("worktree", "add", "--detach", str(folder / "tree"), commit)
+        git("worktree", "add", "--detach", str(folder / "tree"), commit)
         if percent:
             with (folder / "tree/harness/training/module.py").open("a") as file:
                 file.write(SLOWER.replace("SHARE", repr(percent / 100)).replace("CELL", repr(cell)))
         yield folder / "tree"
     finally:
-        _git("worktree", "remove", "--force", str(folder / "tree"))
+        git("worktree", "remove", "--force", str(folder / "tree"))
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
+    """What git says of this repository."""
     command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 

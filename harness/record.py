@@ -93,6 +93,9 @@ class Record(Held):
     tokens_per_second: float = math.nan
     update_seconds: list[float] = field(default_factory=list)  # raw, warm-up included, evaluation excluded
     warmup_updates: int = 0
+    update_cpu_seconds: list[float] = field(default_factory=list)  # CPU time of the quickest update after the warm-up
+    # in each quarter (stats/quarters.py); empty: too few, several threads or workers, a GPU, or an older record
+    cpu_share: float = math.nan  # CPU time over wall time of the updates after the warm-up; NaN: as above
     train_seconds: float = math.nan
     spent_names: list[str] = field(default_factory=list)  # phases of the trial (spent.py), of its last attempt
     spent_seconds: list[float] = field(default_factory=list)
@@ -154,14 +157,14 @@ class Record(Held):
 TIMED = frozenset(
     {"update_seconds", "started", "machine", "git_commit", "benchmark", "traceback", "attempts", "bound", "search"}
     | {"packed", "limit_flops_per_second", "limit_bytes_per_second", "limit_step_seconds", "limits_measured"}
-    | {"spent_names", "spent_seconds", "gpu_share", "alone_seconds"}
+    | {"spent_names", "spent_seconds", "gpu_share", "alone_seconds", "update_cpu_seconds", "cpu_share"}
     | {m.name for m in METRICS.values() if m.timed}
 )
 
 
 RAW = frozenset(
     {"update_seconds", "gradient_norms", "gradient_by_lag_by_layer", "curve_tokens", "curve_train_loss", "traceback",
-     "samples", "spent_names", "spent_seconds", "alone_seconds"}
+     "samples", "spent_names", "spent_seconds", "alone_seconds", "update_cpu_seconds"}
 )  # fmt: skip
 """Fields that no table shows, and most of a record's bytes."""
 

@@ -10,10 +10,11 @@ from harness.compare import apart, clock, facts, scores
 from harness.compare.clock import Clocks, Pairs
 from harness.compare.names import told_apart, variant_name
 from harness.compare.result import Comparison, Line, crash_line, facts_line, score_line
-from harness.compare.timing import FINDABLE, OPEN, Timing, quick
+from harness.compare.timing import FINDABLE, OPEN, Timing
 from harness.errors import Fault, UserError
 from harness.record import Record
 from harness.report.words import listing, plural
+from harness.stats.quarters import QUARTERS
 from harness.storage import store
 from harness.storage.objects import place
 from harness.trial import key_of
@@ -32,7 +33,18 @@ UNDECIDED = (
 FEW = "Longer, but of too few trials to tell code from what disturbed one of them throughout: {names}"
 LONGER = 1 + FINDABLE / 2
 """From which ratio on a variant is named that too few trials measured."""
-TOO_SHORT = f"fewer than {clock.PARTS} updates after the warm-up"
+TOO_SHORT = f"fewer than {QUARTERS} updates after the warm-up"
+TOO_LITTLE = "not comparable: too little of a core, see below"
+CLOCK = {
+    "cpu": "Times are CPU seconds of an update: waiting, for other work or for a disk, is not in them",
+    "wall": "Times are of the wall clock, which other work moves: not every trial has CPU seconds on both sides (those "
+    "of one thread on a CPU have, unless an older harness ran them)",
+}
+STARVED = (
+    "Trials had too little of a core, {shares}: with less than {least:.0%} updates take longer by any clock, and no time "
+    "is compared. Run that beside less other work (harness run --on inline trains one trial at a time), or both in turn: "
+    "harness compare --against REVISION BENCHMARK"
+)
 
 
 def baseline(text: str) -> list[Record]:
@@ -60,7 +72,7 @@ def compare(base: Iterable[Record], new: Iterable[Record], names: tuple[str, str
     lines = [line for name, pairs in variants.items() for line in _lines(name, pairs, clocks, judged)]
     if clocks.whole:
         lines.append(Line(ALL, "time", clocks.whole.verdict, _numbers(clocks.whole), clocks.whole))
-    return Comparison(*names, lines, [*notes, *_told(lines, clocks)], accept)
+    return Comparison(*names, lines, [*notes, *_told(lines, clocks, names)], accept)
 
 
 def _named(grouped: Mapping[str, Pairs]) -> dict[str, Pairs]:
@@ -91,13 +103,13 @@ def _lines(name: str, pairs: Pairs, clocks: Clocks, judged: int) -> Iterator[Lin
     yield score_line(name, scores.of(whole, judged), whole[0][0].metric)
     both = [pair for pair in whole if pair[0].status == pair[1].status == "ok"]
     if timing := clocks.variants.get(name):
-        seconds = min(quick(new.update_seconds, new.warmup_updates) for base, new in both if _timed(base, new))
+        seconds = min(clock.seconds(new, clocks.by) for base, new in both if _timed(base, new))
         numbers = _numbers(timing, " as the other variants take" if clocks.beside else "")
         yield Line(name, "time", timing.verdict, numbers, timing, seconds)
     elif both:
         packed = next((facts.unlike(*pair) for pair in both if not _timed(*pair)), "")
         why = f"not comparable: {packed}; run both with the same `pack`" if packed else TOO_SHORT
-        yield Line(name, "time", OPEN, why)
+        yield Line(name, "time", OPEN, TOO_LITTLE if clocks.starved and not packed else why)
 
 
 def _numbers(timing: Timing, than: str = "") -> str:
@@ -107,12 +119,18 @@ def _numbers(timing: Timing, than: str = "") -> str:
     return f"{timing.ratio:.3f} times as long{than} {interval}, {plural(timing.pairs, 'trial')}"
 
 
-def _told(lines: list[Line], clocks: Clocks) -> list[str]:
+def _told(lines: list[Line], clocks: Clocks, names: tuple[str, str]) -> list[str]:
     """Say what to do about times."""
+    if clocks.starved:
+        had = [(name, share) for name, share in zip(names, clocks.shares, strict=True) if share < clock.LEAST_SHARE]
+        shares = listing([f"{share:.0%} in {name}" for name, share in had])
+        return [STARVED.format(shares=shares, least=clock.LEAST_SHARE)]
     times = [line for line in lines if line.timing]
     undecided = [line for line in times if line.verdict == OPEN]
+    if not times:
+        return []
     if not undecided:
-        return [APART] if times else []
+        return [CLOCK[clocks.by], APART]
     long = [line.name for line in undecided if line.timing and line.timing.low == 0 and line.timing.ratio > LONGER]
     few = [FEW.format(names=listing(long))] if long else []
-    return [*few, UNDECIDED.format(open=len(undecided), all=len(times), share=clocks.wavered)]
+    return [CLOCK[clocks.by], *few, UNDECIDED.format(open=len(undecided), all=len(times), share=clocks.wavered)]

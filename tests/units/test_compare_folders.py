@@ -107,8 +107,8 @@ def test_a_trial_too_short_to_be_cut_says_so():
     base = [record(trial, update_seconds=[0.01] * 6, warmup_updates=3) for trial in CI[:2]]
     found = folders.compare(base, base, ("a", "b"))
     assert found.exit_code == 4 and {line.numbers for line in found.undecided} == {folders.TOO_SHORT}
-    assert clock.parts(base[0]) == [] and clock.judge({"x": []}) == clock.Clocks({})
-    assert clock.parts(base[0].replace(update_seconds=[9, 9, 9, 4, 3, 2, 1, 5])) == [4, 3, 2, 1]
+    assert clock.parts(base[0], "wall") == [] and clock.judge({"x": []}) == clock.Clocks({})
+    assert clock.parts(base[0].replace(update_seconds=[9, 9, 9, 4, 3, 2, 1, 5]), "wall") == [4, 3, 2, 1]
 
 
 def test_changed_lost_and_accepted():

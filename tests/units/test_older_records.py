@@ -34,6 +34,7 @@ def test_what_an_older_version_wrote_is_read_and_what_it_knew_not_is_absent(path
     found = read_file(path)
     assert {name: getattr(found, name) for name in WRITTEN} == WRITTEN
     assert found.git_commit == path.parent.name.split("-")[2] and found.trial_id == path.stem
+    assert math.isnan(found.cpu_share) and found.update_cpu_seconds == []
     assert math.isnan(found.mfu) and found.bound == "" and found.peak_memory_bytes == 0
     assert found.schema_version == SCHEMA_VERSION
     lists = {f.name for f in dataclasses.fields(Record) if str(f.type).startswith("list")}
