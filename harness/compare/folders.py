@@ -41,9 +41,9 @@ CLOCK = {
     "of one thread on a CPU have, unless an older harness ran them)",
 }
 STARVED = (
-    "Trials had too little of a core, {shares}: with less than {least:.0%} updates take longer by any clock, and no time "
-    "is compared. Run that beside less other work (harness run --on inline trains one trial at a time), or both in turn: "
-    "harness compare --against REVISION BENCHMARK"
+    "Trials had too little of a core, {shares}: with less than {least:.0%} updates take longer by any clock, and no "
+    "time is compared. Run that beside less other work (harness run --on inline trains one trial at a time), or both "
+    "in turn: harness compare --against REVISION BENCHMARK"
 )
 
 
