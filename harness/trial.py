@@ -101,7 +101,7 @@ class Trial(BaseModel):
     @model_validator(mode="after")
     def _one_budget(self) -> Trial:
         if (self.examples is None) == (self.tokens is None):
-            raise ValueError("give exactly one budget: `examples` or `tokens`")
+            raise ValueError("give exactly one budget: `examples` or `tokens`, as in examples: 30000")
         return self
 
     @property

@@ -36,7 +36,8 @@ MOST_TROUBLES = 10  # lines; the rest stands in the files
 def render(console: Console, report: Report) -> None:
     """Print the report. Names are printed as text: no markup or control code in them is obeyed."""
     console.print(Text(report.name, style="bold"))
-    console.print(Text(report.question))
+    if report.question:
+        console.print(Text(report.question))
     console.print(Text(report.status))
     for warning in report.warnings:
         console.print(Text(warning, style="yellow"))
@@ -110,9 +111,12 @@ def _tables(width: int, table: MachineTable, group: TaskGroup) -> Iterator[Table
     main = columns(table, group)
     rest = [column for column in card(table, group) if column.name not in {c.name for c in main}]
     shown = _fitting(width, main + rest, group)
+    if not {column.name for column in main} <= {column.name for column in shown}:
+        main = [column for column in main if column.name not in SAID]  # their room is for a rate or a verdict
+        shown = _fitting(width, main + rest, group)
     yield _table(title, shown, group)
     variant = [column for column in main if column.weight == 0 and column.name != "score"]
-    left = [column for column in main if column not in shown and column.name not in SAID]
+    left = [column for column in main if column not in shown]
     while left:
         shown = _fitting(width, variant + left, group)
         shown = shown if len(shown) > len(variant) else [*variant, left[0]]
