@@ -21,6 +21,7 @@ _MADE = (
 )
 _SURE = re.compile(_MADE, re.IGNORECASE)
 _KEYS = re.compile(_MADE + r"|\b[0-9a-f]{40}\b", re.IGNORECASE)  # of so many digits are W&B's keys, of old
+_COMMIT = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{28}\b", re.IGNORECASE)
 
 
 def text(words: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -31,6 +32,15 @@ def text(words: str, environment: Mapping[str, str] = os.environ) -> str:
 def setting(value: Any, environment: Mapping[str, str] = os.environ) -> Any:
     """Return plain data with secrets hidden, and of each path or address only its last name: folders tell of people."""
     return _setting(value, _secrets(environment))
+
+
+def revision(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return a git revision as a message may tell it: of 40 hex digits the first twelve, by which git finds a commit.
+
+    A key of W&B, typed where a revision belongs, looks the same; 28 of its digits, 112 bits, then stay unsaid. A secret
+    of the environment is hidden as everywhere.
+    """
+    return _COMMIT.sub(r"\1…", _without(name, _secrets(environment)))
 
 
 def held(words: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -55,9 +65,13 @@ def _secrets(environment: Mapping[str, str]) -> list[str]:
 
 
 def _hidden(words: str, secrets: Sequence[str]) -> str:
+    return _KEYS.sub(HIDDEN, _without(words, secrets))
+
+
+def _without(words: str, secrets: Sequence[str]) -> str:
     for value in secrets:
         words = words.replace(value, HIDDEN)
-    return _KEYS.sub(HIDDEN, words)
+    return words
 
 
 def _setting(value: Any, secrets: Sequence[str]) -> Any:

@@ -78,7 +78,11 @@ def fetch(name: Name = None, everything: Annotated[bool, typer.Option("--all", h
         stopped = [error for error in failed if not isinstance(error, UserError)]
         for fault in faults if stopped else ():
             typer.echo(f"error: {fault}", err=True)
-        raise type(stopped[0])("\n".join(map(str, stopped))) if stopped else UserError(faults)
+        # 75 before 6: what was cut goes on by the same command, whatever else has to be mended
+        if not stopped:
+            raise UserError(faults)
+        first = max(stopped, key=lambda error: error.exit_code)
+        raise type(first)("\n".join(map(str, stopped)))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness import redact
 from harness.compare.names import told_apart
 from harness.errors import Fault, HarnessError, UserError
 
@@ -222,7 +223,8 @@ def commit_of(reference: str) -> str:
         return _git("rev-parse", "--verify", "--end-of-options", f"{reference}^{{commit}}")
     except subprocess.CalledProcessError as error:
         allowed = "a branch, tag or commit of this repository"
-        raise UserError(Fault(f"--against: no revision {reference!r}", allowed=allowed)) from error
+        what = f"--against: no revision {redact.revision(reference)!r}"
+        raise UserError(Fault(what, allowed=allowed)) from error
 
 
 def _git(*arguments: str, end: float = math.inf) -> str:

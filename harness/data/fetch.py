@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from harness.data import sources
@@ -13,13 +14,17 @@ from harness.storage import files
 
 Start = Callable[[str], Progress]
 """Told what is downloaded; returns what is told how far it is."""
+ELSEWHERE = (
+    "set HARNESS_DATA_MIRROR to a folder that holds the content that is known; the server would send the other again"
+)
 
 
 def fetch(name: str, start: Start = lambda what: lambda done, whole: None) -> int:
     """Bring the files of a data set that are not here, or are damaged, into the cache; return how many those were.
 
-    One process fetches while others wait. Raises UserError for content that is not what is known, or that no URL
-    serves, Stopped without a network or space: the cache then holds what it held.
+    One process fetches while others wait. The cache holds what it held where it raises: UserError for content that is
+    not what is known, or that no URL serves (the same command would end so again), Stopped after a cut, without a
+    network or space (the same command goes on), DamagedStore for a copy in the mirror that is not what is known.
     """
     wanted = sources.find(name).files
     folder = sources.cache_folder() / "files" / name
@@ -63,10 +68,10 @@ def _come(url: str, about: sources.SourceFile, folder: Path, progress: Progress,
             part.unlink()
         try:
             return _checked(about, came[url], url)
-        except UserError:
+        except UserError as error:
             del came[url]
             if not kept:
-                raise
+                raise UserError(replace(fault, remedy=fault.remedy or ELSEWHERE) for fault in error.faults) from None
     raise AssertionError("the last try returns or raises")
 
 
@@ -87,8 +92,8 @@ def verify(name: str) -> list[str]:
             wrong.append(f"{place}: altered or cut")
         if packed is not None:
             try:
-                sources.content(about, packed.read_bytes(), str(packed))
-            except UserError:
+                sources.copied(about, packed)
+            except DamagedStore:
                 wrong.append(f"{packed}: altered or cut, in the mirror")
     return wrong
 

@@ -14,6 +14,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -111,15 +112,25 @@ def absent(name: str) -> Fault:
 
 
 def path(name: str, file: str) -> Path:
-    """Return the verified copy of a file, from the cache or else the mirror; UserError if it is in neither."""
+    """Return the verified copy of a file, from the cache or else the mirror; UserError if it is in neither,
+    DamagedStore if the mirror's is not what is known."""
     place = cached(name, file)
     if not place.exists():
         packed = mirrored(name, file)
         if packed is None:
             raise UserError(absent(name))
         with files.explained(f"data set {name!r}", place.parent):
-            files.replace(place, content(find(name).files[file], packed.read_bytes(), str(packed)))
+            files.replace(place, copied(find(name).files[file], packed))
     return place
+
+
+def copied(about: SourceFile, packed: Path) -> bytes:
+    """Return the known content of a copy in the mirror; DamagedStore if it is another, as of a copy in the cache."""
+    try:
+        return content(about, packed.read_bytes(), str(packed))
+    except UserError as error:
+        remedy = "copy it into the mirror again, or leave HARNESS_DATA_MIRROR unset"
+        raise DamagedStore("\n".join(str(replace(fault, remedy=remedy)) for fault in error.faults)) from None
 
 
 def read(name: str, file: str) -> bytes:

@@ -229,6 +229,7 @@ def test_each_ratio_is_of_both_orders_and_many_are_put_together():
         (["compare", "{tiny}"], "tiny.yaml --against REVISION"),
         (["compare", "{tiny}", "{tmp}"], "this is a file"),
         (["compare", "{tiny}", "--against", "no-such-revision"], "no revision 'no-such-revision'"),
+        (["compare", "{tiny}", "--against", "0123456789abcdef" + "c0" * 12], "no revision '0123456789ab…'"),
         (["compare", "{tiny}", "--against=--upload-pack=x"], "is no revision"),
         (["compare", "{tiny}", "{tiny}", "--against", "HEAD"], "not two folders"),
         (["compare", "{tmp}/a", "{tmp}/b"], "no results at"),

@@ -75,6 +75,16 @@ def test_no_error_repeats_one(told, words):
     assert redact.HIDDEN in said and ("Traceback" in said) == ("--debug" in words)
 
 
+def test_a_revision_is_told_by_what_is_no_key_yet():
+    """W&B's keys have been 40 hex digits, as a commit has: of a word that may be either, 28 stay hidden."""
+    key = "0123456789" + "abcdef" * 5
+    assert redact.revision(key, {}) == redact.text(redact.revision(key, {}), {}) == "0123456789ab…"
+    assert redact.revision(key, {"WANDB_API_KEY": key}) == redact.HIDDEN
+    assert redact.revision("release-1.0", {}) == "release-1.0"
+    for words in (key, f"https://api.wandb.ai/{key}", f"--against {key}", f"no revision {key}", f"api_key={key}"):
+        assert key[-28:] not in redact.text(words, {}) and redact.HIDDEN in redact.text(words, {})
+
+
 def test_paths_and_hashes_are_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable may name a folder of data, and a cache may name its folders by 40 hex digits."""
     monkeypatch.setenv("PRIVATE_DATA", str(tmp_path))
