@@ -17,7 +17,9 @@ def trainable(config: dict[str, Any]) -> None:
     from ray import tune
 
     torch.set_num_threads(1)
-    tune.report(train(Path(config["folder"]), config["run"], config["folder"]))
+    # a folder for each: two that begin at once in one take the same version_N, and 7 of 800 such trials ended with
+    # FileExistsError (tensorboardX makes it) or FileNotFoundError (the other's checkpoint is taken away)
+    tune.report(train(Path(config["folder"]), config["run"], f"{config['folder']}/logs/{config['run']}"))
 
 
 if __name__ == "__main__":
@@ -32,6 +34,8 @@ if __name__ == "__main__":
         param_space={"run": tune.grid_search(runs), "folder": folder, "code": str(Path(__file__).parent)},
         run_config=tune.RunConfig(storage_path=f"{folder}/tune", verbose=0),
     ).fit()
+    if found.errors:
+        sys.exit("\n".join(f"trial {one.config['run']}: {one.error}" for one in found if one.error))
     for one in found:
         print(json.dumps({name: one.metrics[name] for name in ("seconds", "score", "loss")}), flush=True)
     ray.shutdown()
