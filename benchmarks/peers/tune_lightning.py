@@ -17,8 +17,8 @@ def trainable(config: dict[str, Any]) -> None:
     from ray import tune
 
     torch.set_num_threads(1)
-    # a folder for each: two that begin at once in one take the same version_N, and 7 of 800 such trials (0 with it) ended with
-    # FileExistsError (tensorboardX makes it) or FileNotFoundError (the other's checkpoint is taken away)
+    # a folder for each: two that begin at once in one take the same version_N, and 7 of 800 such trials (0 with it)
+    # ended with FileExistsError (tensorboardX makes it) or FileNotFoundError (the other's checkpoint is taken away)
     tune.report(train(Path(config["folder"]), config["run"], f"{config['folder']}/logs/{config['run']}"))
 
 
