@@ -193,32 +193,17 @@ def test_other_content_is_refused_and_nothing_stays(place, server, body):
     assert left(place) == []
 
 
-def test_each_way_in_which_data_are_not_had_has_its_exit_code(place, tmp_path, server, monkeypatch, capsys):
-    """2: the same command would end so again; 75: it goes on; 6: a copy on a disk is damaged."""
-
-    def fetched():
-        code = cli.main(["data", "fetch", "thing"])
-        return code, capsys.readouterr().err
-
-    server.body = CONTENT[:-1] + b"x"
-    code, said = fetched()
-    assert code == 2 and "the server would send the other again" in said and "HARNESS_DATA_MIRROR" in said
-    server.body, server.status = CONTENT, 404
-    assert fetched()[0] == 2
-    server.status = 503
-    assert fetched()[0] == 75
-    server.status, server.cut = 0, 10_000
-    code, said = fetched()
-    assert code == 75 and "bytes are kept" in said
-    monkeypatch.setenv("HARNESS_DATA_MIRROR", str(tmp_path / "mirror"))
-    (tmp_path / "mirror" / "thing").mkdir(parents=True)
-    copy = tmp_path / "mirror" / "thing" / "file"
-    copy.write_bytes(CONTENT[:-1])
-    code, said = fetched()
-    assert code == 6 and str(copy) in said and "copy it into the mirror again" in said
-    assert cli.main(["data", "fetch", "--all"]) == cli.main(["data", "verify"]) == 6
-    copy.write_bytes(CONTENT)
-    assert fetched()[0] == 0
+@pytest.mark.parametrize(
+    ("wrong", "code", "words"),
+    [
+        ({"body": CONTENT[:-1] + b"x"}, 2, "the server would send the other again"),
+        ({"cut": 10_000}, 75, "bytes are kept"),
+    ],
+)
+def test_each_way_in_which_data_are_not_had_has_its_exit_code(place, server, capsys, wrong, code, words):
+    """2: the same command would end so again; 75: it goes on. Damaged copies, 6, are below."""
+    vars(server).update(wrong)
+    assert cli.main(["data", "fetch", "thing"]) == code and words in capsys.readouterr().err
 
 
 def test_a_bomb_is_not_unpacked(place, server):
@@ -331,6 +316,7 @@ def test_a_mirror_serves_without_a_network_and_is_checked(place, tmp_path, serve
     assert not place.exists()
     with pytest.raises(DamagedStore, match="in the mirror"):
         fetch.verified(["thing"])
+    assert [cli.main(["data", *words]) for words in (["fetch", "thing"], ["fetch", "--all"], ["verify"])] == [6, 6, 6]
     copy.write_bytes(CONTENT)
     assert fetch.fetch("thing") == 1
     assert sources.read("thing", "file") == CONTENT
