@@ -17,7 +17,8 @@ from harness.tasks._prepared import PreparedTask
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = sorted(path for folder in (".", "benchmarks", "cluster", "results/reference") for path in (ROOT / folder).glob("*.md"))
+FOLDERS = (".", "benchmarks", "cluster", "results/reference")
+DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 VERBS = typer.main.get_command(cli.app).commands
 SERVES_ONE = {"files.py", "sealed.py", "overview.py"}
