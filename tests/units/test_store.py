@@ -187,7 +187,7 @@ def test_an_unwritable_folder_is_the_users_fault(tmp_path, root):
     (tmp_path / "a-file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write results") as caught:
         Store(tmp_path / root, "quick", "fp").check_writable()
-    assert "choose another" in str(caught.value)
+    assert "or another place: --results DIR" in str(caught.value)
 
 
 def test_a_read_only_folder_is_the_users_fault(run_python):
