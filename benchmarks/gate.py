@@ -81,15 +81,22 @@ def main() -> None:
     print(table(found), thresholds(found), sep="\n\n")
 
 
+def in_turn(same: int, slower: int) -> list[str]:
+    """Return which kind each run is of, both evenly spread."""
+    kinds = {"same": same, "slower": slower}
+    return [
+        kind for _, kind in sorted(((i + 0.5) / count, kind) for kind, count in kinds.items() for i in range(count))
+    ]
+
+
 def run(told: argparse.Namespace) -> None:
     """Run both series in turn, evenly spread."""
     end = time.monotonic() + 60 * told.minutes
-    same = [((i + 0.5) / told.same, "same") for i in range(told.same)]
-    order = sorted([*same, *(((i + 0.5) / told.slower, "slower") for i in range(told.slower))])
+    order = in_turn(told.same, told.slower)
     commit = git("rev-parse", "HEAD")
     told.keep.mkdir(parents=True, exist_ok=True)
     with tree_of(commit) as plain, tree_of(commit, told.percent, told.cell) as slow:
-        for number, (_, kind) in enumerate(order):
+        for number, kind in enumerate(order):
             if time.monotonic() > end:
                 return
             what = "same" if kind == "same" else f"slower {told.cell}".strip()

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from itertools import permutations, product
 from pathlib import Path
 
-from gate import git, tree_of
+from gate import git, in_turn, tree_of
 
 from harness.compare import folders
 from harness.compare.result import Comparison
@@ -61,10 +61,9 @@ def main() -> None:
 def run(told: argparse.Namespace) -> None:
     """Run both kinds in turn, evenly spread."""
     end, commit = time.monotonic() + 60 * told.minutes, git("rev-parse", "HEAD")
-    same = [((i + 0.5) / told.same, "same") for i in range(told.same)]
-    order = sorted([*same, *(((i + 0.5) / told.slower, "slower") for i in range(told.slower))])
+    order = in_turn(told.same, told.slower)
     with tree_of(commit) as plain, tree_of(commit, told.percent, told.cell) as slow:
-        for number, (_, kind) in enumerate(order):
+        for number, kind in enumerate(order):
             if time.monotonic() > end:
                 return
             tree, what = (plain, "same") if kind == "same" else (slow, f"slower {told.percent} {told.cell}".strip())

@@ -1,6 +1,7 @@
 """The harness beside what a user would write without it: whole processes in turn, ratios with intervals, one command.
 
     python benchmarks/peers/compare.py [trial] [small] [words] [sweep] [lstms] [grus] [--rounds 5] [--trials 66]
+        [--no-tune]
 
 trial   LSTM of 128 units, batches of 32, 64 steps, some ten seconds: bare torch loop, plain Lightning script, harness
 small   the same with 16 units and batches of 8, where every call counts
@@ -171,6 +172,7 @@ def main() -> int:
     parser.add_argument("what", nargs="*", default=[], metavar="|".join(NAMES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=66)
+    parser.add_argument("--no-tune", action="store_true", help="sweeps without Ray Tune, which takes minutes a round")
     given = parser.parse_args()
     middle = Work(128, 32, 700, 10, 0.003, 1.0, 10)
     small = Work(16, 8, 2500, 10, 0.003, 1.0, 10)
@@ -180,8 +182,8 @@ def main() -> int:
         lambda at: one_trial(at, middle, given.rounds, "LSTM, 128 units, batches of 32, 64 steps"),
         lambda at: one_trial(at, small, given.rounds, "LSTM, 16 units, batches of 8, 64 steps"),
         lambda at: words(at, given.rounds),
-        lambda at: sweep(at, every, ("elman", "gru", "lstm"), *many, tune=True),
-        lambda at: sweep(at, second, ("lstm",), *many, tune=True),
+        lambda at: sweep(at, every, ("elman", "gru", "lstm"), *many, tune=not given.no_tune),
+        lambda at: sweep(at, second, ("lstm",), *many, tune=not given.no_tune),
         lambda at: sweep(at, gru, ("gru",), *many, tune=False),
     ]
     runs, asked = dict(zip(NAMES, made, strict=True)), given.what or NAMES
